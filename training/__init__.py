@@ -1,0 +1,1 @@
+"""Teach the parser: mine logging calls, fine-tune, evaluate. The worker never imports this package."""

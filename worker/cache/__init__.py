@@ -1,0 +1,1 @@
+"""The template cache: in process, and Redis behind it."""

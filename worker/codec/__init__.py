@@ -1,0 +1,1 @@
+"""Envelopes in, dead letters out."""

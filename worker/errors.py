@@ -1,0 +1,74 @@
+"""Every error that Logloom raises on purpose, as one tree.
+
+    LogloomError
+    ├── BadInput                 one raw log: becomes a dead letter
+    │   ├── Undecodable          the envelope can't be read
+    │   ├── TooLarge             a record is over the configured limit
+    │   └── Unparsable           no template fits the message
+    └── BadWorld                 stops the process
+        ├── CorruptRecordBatch   a record batch fails its checksum or lies about its lengths
+        ├── DeliveryFailed       the broker did not acknowledge an event
+        ├── WrongSettings        settings that can't be run with
+        ├── WrongFormat          a header format that can't be compiled
+        └── WrongModel           a checkpoint that is broken or does not fit
+
+The docstring of a class is its message where none is given.
+"""
+
+from typing import ClassVar
+
+
+class LogloomError(Exception):
+    """Logloom can't go on."""
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message or type(self).__doc__ or "")
+
+
+class BadInput(LogloomError):
+    """A raw log can't become an event."""
+
+    #: The dead letter's reason.
+    reason: ClassVar[str] = "bad_input"
+
+
+class Undecodable(BadInput):
+    """The envelope can't be read."""
+
+    reason = "undecodable"
+
+
+class TooLarge(BadInput):
+    """A record is larger than the configured limit."""
+
+    reason = "too_large"
+
+
+class Unparsable(BadInput):
+    """No template fits the message."""
+
+    reason = "unparsable"
+
+
+class BadWorld(LogloomError):
+    """Something outside Logloom is broken; the process stops."""
+
+
+class CorruptRecordBatch(BadWorld):
+    """A record batch fails its checksum or lies about its lengths."""
+
+
+class DeliveryFailed(BadWorld):
+    """The broker did not acknowledge what was produced."""
+
+
+class WrongSettings(BadWorld):
+    """The settings can't be run with."""
+
+
+class WrongFormat(BadWorld):
+    """A header format can't be compiled."""
+
+
+class WrongModel(BadWorld):
+    """A checkpoint is broken or does not fit this version."""

@@ -1,0 +1,1 @@
+"""The Faust transport that hands over whole record batches. Alone knows Faust and aiokafka."""
