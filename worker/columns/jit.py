@@ -35,6 +35,4 @@ def kernel(function: F) -> F:
 
 def inlined(function: F) -> F:
     """Compile `function` into each kernel that calls it."""
-    return cast(
-        "F", numba.njit(cache=True, nogil=True, error_model="numpy", inline="never", forceinline=True)(function)
-    )
+    return cast("F", numba.njit(cache=True, nogil=True, error_model="numpy", forceinline=True)(function))

@@ -95,9 +95,9 @@ class Matches(NamedTuple):
     tier: U8
     #: Hash of the message's literal words, (n,).
     fingerprint: U64
-    #: Parameters of row i are first[i] .. first[i] + count[i], (n,) each.
-    first: I64
-    count: I64
+    #: Row i has the parameters first_parameter[i] .. first_parameter[i] + parameter_count[i], (n,) each.
+    first_parameter: I64
+    parameter_count: I64
     #: Parameter spans, absolute in `Texts.buffer`, half open, (parameters,) each.
     start: I64
     end: I64
