@@ -1,0 +1,360 @@
+"""A real Apache Kafka broker for tests: where it comes from, how it starts, stops and dies.
+
+In order: a broker whose address is given (`LOGLOOM_TEST_KAFKA=host:port`), Apache Kafka's jars from Maven on the
+machine's own Java, the Docker image. Knows nothing of pytest.
+"""
+
+import hashlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from kafka import KafkaAdminClient
+from kafka.errors import KafkaError
+
+POM = Path(__file__).parent / "integration" / "kafka" / "pom.xml"
+CACHE = Path(__file__).parents[1] / ".cache" / "kafka"
+IMAGE = "apache/kafka:4.1.0"
+START_SECONDS = 60.0
+
+_PROPERTIES = """\
+process.roles=broker,controller
+node.id=1
+controller.quorum.bootstrap.servers=localhost:{controller_port}
+listeners=PLAINTEXT://localhost:{port},CONTROLLER://localhost:{controller_port}
+advertised.listeners=PLAINTEXT://localhost:{port}
+controller.listener.names=CONTROLLER
+log.dirs={folder}/log
+num.partitions=1
+auto.create.topics.enable=false
+offsets.topic.replication.factor=1
+offsets.topic.num.partitions=1
+transaction.state.log.replication.factor=1
+transaction.state.log.min.isr=1
+transaction.state.log.num.partitions=1
+share.coordinator.state.topic.replication.factor=1
+share.coordinator.state.topic.min.isr=1
+group.initial.rebalance.delay.ms=0
+group.min.session.timeout.ms=1000
+broker.heartbeat.interval.ms=500
+broker.session.timeout.ms=2000
+num.network.threads=2
+num.io.threads=4
+log.cleaner.enable=false
+"""
+
+_LOG4J = """\
+<Configuration status="ERROR">
+  <Appenders><Console name="out"><PatternLayout pattern="%d %p %c: %m%n"/></Console></Appenders>
+  <Loggers><Root level="WARN"><AppenderRef ref="out"/></Root></Loggers>
+</Configuration>
+"""
+
+
+class NoBroker(Exception):
+    """No real Kafka can be had here; the message says why."""
+
+
+def free_port() -> int:
+    """Return a port of this machine that nothing listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("localhost", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until(true: Callable[[], bool], *, seconds: float, what: str) -> None:
+    """Poll `true` until it holds. Raises TimeoutError, naming `what`, after `seconds`."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{what}: not within {seconds:.0f} s")
+        time.sleep(0.05)
+
+
+class KafkaBroker(ABC):
+    """A running broker. Plaintext, one node, no topics created by themselves."""
+
+    #: host:port
+    bootstrap: str
+    #: Can it be stopped, killed and restarted from here?
+    controllable: bool = True
+
+    def create_topic(self, topic: str, partitions: int = 1, configs: Mapping[str, str] | None = None) -> str:
+        """Create `topic`, wait until the broker serves it, and return its name."""
+        admin = KafkaAdminClient(bootstrap_servers=self.bootstrap)
+        try:
+            admin.create_topics(
+                {topic: {"num_partitions": partitions, "replication_factor": 1, "configs": dict(configs or {})}},
+                wait_for_metadata=True,
+            )
+        finally:
+            admin.close()
+        return topic
+
+    def new_topic(self, prefix: str = "topic", partitions: int = 1, configs: Mapping[str, str] | None = None) -> str:
+        """Create a topic with a name that no other test has, and return the name."""
+        return self.create_topic(f"{prefix}-{uuid.uuid4().hex[:8]}", partitions, configs)
+
+    def answers(self) -> bool:
+        """Say whether the broker answers a metadata request."""
+        host, port = self.bootstrap.rsplit(":", 1)
+        try:
+            socket.create_connection((host, int(port)), timeout=1).close()
+            admin = KafkaAdminClient(bootstrap_servers=self.bootstrap, bootstrap_timeout_ms=2000)
+        except (OSError, KafkaError):
+            return False
+        try:
+            return bool(admin.describe_cluster()["brokers"])
+        except KafkaError:
+            return False
+        finally:
+            admin.close()
+
+    def run_tool(self, main_class: str, arguments: Sequence[str], *, stdin: bytes = b"", seconds: float = 60) -> bytes:
+        """Run one of Apache Kafka's own tools and return what it prints. Raises NoBroker without Java or Maven."""
+        command = [*_java("-Xmx256m", "-XX:TieredStopAtLevel=1"), main_class, *arguments]
+        done = subprocess.run(command, input=stdin, capture_output=True, check=False, timeout=seconds)
+        if done.returncode != 0:
+            raise RuntimeError(f"{main_class} ended with {done.returncode}: {done.stderr.decode()[-2000:]}")
+        return done.stdout
+
+    def console_consumer(
+        self, topic: str, records: int, *, properties: Mapping[str, str] | None = None, isolation: str | None = None
+    ) -> bytes:
+        """Read `records` records of `topic` from its beginning with Java's console consumer: its standard output.
+
+        `properties` are those of its formatter, such as `print.key` and `print.headers`.
+        """
+        arguments = ["--bootstrap-server", self.bootstrap, "--topic", topic, "--from-beginning"]
+        arguments += ["--max-messages", str(records), "--timeout-ms", "30000"]
+        for name, value in (properties or {}).items():
+            arguments += ["--property", f"{name}={value}"]
+        if isolation is not None:
+            arguments += ["--isolation-level", isolation]
+        return self.run_tool("org.apache.kafka.tools.consumer.ConsoleConsumer", arguments)
+
+    @abstractmethod
+    def start(self) -> None:
+        """Start the broker and wait until it answers."""
+
+    @abstractmethod
+    def stop(self) -> None:
+        """Stop the broker in order and remove what it stored."""
+
+    @abstractmethod
+    def kill(self) -> None:
+        """End the broker with no chance to write anything; what it stored stays."""
+
+    @abstractmethod
+    def restart(self) -> None:
+        """Start it again on the same address with what it stored."""
+
+
+class GivenBroker(KafkaBroker):
+    """A broker that somebody else runs."""
+
+    controllable = False
+
+    def __init__(self, bootstrap: str) -> None:
+        self.bootstrap = bootstrap
+
+    def start(self) -> None:
+        """Wait until it answers. Raises NoBroker if it does not."""
+        try:
+            wait_until(self.answers, seconds=15, what=f"an answer from {self.bootstrap}")
+        except TimeoutError as exc:
+            raise NoBroker(f"LOGLOOM_TEST_KAFKA={self.bootstrap} does not answer") from exc
+
+    def stop(self) -> None:
+        """Leave it as it is."""
+
+    def kill(self) -> None:
+        """Raise NoBroker: it is not ours."""
+        raise NoBroker(f"{self.bootstrap} can't be killed from here")
+
+    def restart(self) -> None:
+        """Raise NoBroker: it is not ours."""
+        raise NoBroker(f"{self.bootstrap} can't be restarted from here")
+
+
+class JavaBroker(KafkaBroker):
+    """Apache Kafka on this machine's Java: broker and controller in one process (KRaft)."""
+
+    def __init__(self) -> None:
+        self._folder = Path(tempfile.mkdtemp(prefix="logloom-kafka-"))
+        self._log = self._folder / "broker.log"
+        self._properties = self._folder / "server.properties"
+        self._process: subprocess.Popen[bytes] | None = None
+        port, controller_port = free_port(), free_port()
+        self.bootstrap = f"localhost:{port}"
+        settings = _PROPERTIES.format(port=port, controller_port=controller_port, folder=self._folder)
+        self._properties.write_text(settings)
+
+    def start(self) -> None:
+        """Format the storage, start the broker and wait until it answers."""
+        cluster = uuid.uuid4().hex[:22]
+        self.run_tool("kafka.tools.StorageTool", ["format", "--standalone", "-t", cluster, "-c", str(self._properties)])
+        self.restart()
+
+    def stop(self) -> None:
+        """End it by SIGTERM, or by SIGKILL if it takes too long, and remove its folder."""
+        if self._process is not None:
+            self._process.terminate()
+            try:
+                self._process.wait(20)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+            self._process = None
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def kill(self) -> None:
+        """Kill the process."""
+        if self._process is not None:
+            self._process.send_signal(signal.SIGKILL)
+            self._process.wait()
+            self._process = None
+
+    def restart(self) -> None:
+        """Start the process on the stored log."""
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [*_java("-Xms256m", "-Xmx640m", "-XX:+UseSerialGC"), "kafka.Kafka", str(self._properties)],
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        try:
+            wait_until(self._ready, seconds=START_SECONDS, what="the broker's first answer")
+        except TimeoutError as exc:
+            raise RuntimeError(self._why()) from exc
+
+    def _ready(self) -> bool:
+        if self._process is None or self._process.poll() is not None:
+            raise RuntimeError(self._why())
+        return self.answers()
+
+    def _why(self) -> str:
+        return f"Apache Kafka did not start:\n{self._log.read_text(errors='replace')[-3000:]}"
+
+
+class DockerBroker(KafkaBroker):
+    """Apache Kafka's own image."""
+
+    def __init__(self) -> None:
+        self._port = free_port()
+        self._name = f"logloom-kafka-{uuid.uuid4().hex[:8]}"
+        self.bootstrap = f"localhost:{self._port}"
+
+    def start(self) -> None:
+        """Run the container and wait until it answers."""
+        settings = {
+            "KAFKA_NODE_ID": "1",
+            "KAFKA_PROCESS_ROLES": "broker,controller",
+            "KAFKA_LISTENERS": f"PLAINTEXT://:{self._port},CONTROLLER://:9093",
+            "KAFKA_ADVERTISED_LISTENERS": f"PLAINTEXT://localhost:{self._port}",
+            "KAFKA_CONTROLLER_LISTENER_NAMES": "CONTROLLER",
+            "KAFKA_LISTENER_SECURITY_PROTOCOL_MAP": "CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT",
+            "KAFKA_CONTROLLER_QUORUM_VOTERS": "1@localhost:9093",
+            "KAFKA_OFFSETS_TOPIC_REPLICATION_FACTOR": "1",
+            "KAFKA_TRANSACTION_STATE_LOG_REPLICATION_FACTOR": "1",
+            "KAFKA_TRANSACTION_STATE_LOG_MIN_ISR": "1",
+            "KAFKA_GROUP_INITIAL_REBALANCE_DELAY_MS": "0",
+            "KAFKA_GROUP_MIN_SESSION_TIMEOUT_MS": "1000",
+            "KAFKA_AUTO_CREATE_TOPICS_ENABLE": "false",
+        }
+        environment = [word for name, value in settings.items() for word in ("-e", f"{name}={value}")]
+        ports = ["-p", f"{self._port}:{self._port}"]
+        _docker("run", "-d", "--name", self._name, *ports, *environment, IMAGE)
+        wait_until(self.answers, seconds=START_SECONDS, what="the broker's first answer")
+
+    def stop(self) -> None:
+        """Remove the container."""
+        _docker("rm", "-f", "-v", self._name)
+
+    def kill(self) -> None:
+        """Kill the container's process."""
+        _docker("kill", self._name)
+
+    def restart(self) -> None:
+        """Start the container again."""
+        _docker("start", self._name)
+        wait_until(self.answers, seconds=START_SECONDS, what="the broker's first answer")
+
+
+def start_broker() -> KafkaBroker:
+    """Start the first kind of broker that can be had here. Raises NoBroker with the reasons if none can."""
+    given = os.environ.get("LOGLOOM_TEST_KAFKA")
+    broker = GivenBroker(given) if given else _available_broker()
+    try:
+        broker.start()
+    except BaseException:
+        broker.stop()
+        raise
+    return broker
+
+
+def _available_broker() -> KafkaBroker:
+    reasons = []
+    try:
+        jars()
+    except NoBroker as exc:
+        reasons.append(str(exc))
+    else:
+        return JavaBroker()
+    try:
+        _docker("info")
+    except NoBroker as exc:
+        reasons.append(str(exc))
+    else:
+        return DockerBroker()
+    raise NoBroker(
+        f"no real Kafka: {'; '.join(reasons)}. Install Java 17 and Maven, start Docker, or set "
+        "LOGLOOM_TEST_KAFKA=host:port"
+    )
+
+
+def jars() -> Path:
+    """Return the folder of Apache Kafka's jars; Maven fetches them once. Raises NoBroker without Java or Maven."""
+    for tool in ("java", "mvn"):
+        if shutil.which(tool) is None:
+            raise NoBroker(f"there is no `{tool}`")
+    folder = CACHE / f"jars-{hashlib.blake2b(POM.read_bytes(), digest_size=4).hexdigest()}"
+    if not folder.exists():
+        CACHE.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
+            command = ["mvn", "-q", "-B", "-f", str(POM), "dependency:copy-dependencies", "-DincludeScope=runtime"]
+            done = subprocess.run(
+                [*command, f"-DoutputDirectory={scratch}/jars"], capture_output=True, check=False, timeout=600
+            )
+            if done.returncode != 0:
+                raise NoBroker(f"Maven could not fetch Apache Kafka: {done.stdout.decode()[-500:]}")
+            # Renamed when whole: a run that was cut short leaves no half-filled folder behind.
+            if not folder.exists():
+                Path(scratch, "jars").rename(folder)
+    return folder
+
+
+def _java(*options: str) -> list[str]:
+    """Return the start of a command line that runs a class of Apache Kafka's."""
+    configuration = jars().parent / "log4j2.xml"
+    if not configuration.exists():
+        configuration.write_text(_LOG4J)
+    return ["java", *options, f"-Dlog4j2.configurationFile={configuration}", "-cp", f"{jars()}/*"]
+
+
+def _docker(*arguments: str) -> None:
+    if shutil.which("docker") is None:
+        raise NoBroker("there is no `docker`")
+    done = subprocess.run(["docker", *arguments], capture_output=True, check=False, timeout=300)
+    if done.returncode != 0:
+        raise NoBroker(f"`docker {arguments[0]}` failed: {done.stderr.decode().strip()[-300:]}")
