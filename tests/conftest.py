@@ -2,4 +2,8 @@
 
 import os
 
+import numba
+
 os.environ.setdefault("NUMBA_BOUNDSCHECK", "1")
+# pytest's warning filters name one of numba's classes, which imports numba before this file sets the variable.
+numba.config.reload_config()
