@@ -1,0 +1,296 @@
+"""Values inside envelopes: JSON that loses nothing, times, severities, attribute names. Plain Python, the reference."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta, tzinfo
+from decimal import Decimal
+from typing import Any
+
+import msgpack
+import orjson
+
+from worker.errors import Undecodable
+from worker.parsing.timestamps import NO_TIME, SECOND
+
+#: Attribute names that Logloom writes itself.
+RESERVED_PREFIXES = ("log.record.", "logloom.")
+#: What an envelope's field that would collide with such a name is prefixed with.
+COLLISION_PREFIX = "envelope."
+
+_EPOCH_DAY = date(1970, 1, 1).toordinal()
+#: Smaller numbers (before March 1973) are no times.
+_FIRST_EPOCH_SECOND = 10**8
+_LAST_NS = (1 << 63) - 1
+
+#: OpenTelemetry severity numbers of the eight syslog severities, emergency first (appendix B of its log data model).
+SYSLOG_SEVERITIES = (21, 19, 18, 17, 13, 10, 9, 5)
+_WORDS = {
+    "trace": 1,
+    "verbose": 1,
+    "finest": 1,
+    "finer": 2,
+    "debug": 5,
+    "fine": 5,
+    "config": 7,
+    "info": 9,
+    "information": 9,
+    "informational": 9,
+    "notice": 10,
+    "success": 10,
+    "warn": 13,
+    "warning": 13,
+    "err": 17,
+    "error": 17,
+    "severe": 17,
+    "exception": 17,
+    "crit": 18,
+    "critical": 18,
+    "dpanic": 18,
+    "alert": 19,
+    "fatal": 21,
+    "emerg": 21,
+    "emergency": 21,
+    "panic": 21,
+}
+
+
+class Number(str):
+    """A JSON number as it was written: neither long integers nor decimals lose digits on their way through."""
+
+    __slots__ = ()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """One raw text out of an envelope."""
+
+    text: bytes
+    #: JSON members without their braces.
+    attributes: bytes = b""
+    #: Nanoseconds since the epoch, NO_TIME for none.
+    timestamp: int = NO_TIME
+    #: OpenTelemetry severity number, 0 for none.
+    severity: int = 0
+    #: The line goes on in the next record of the same stream.
+    partial: bool = False
+
+
+_ESCAPE = re.compile(
+    r"\\(?:u([dD][89abAB][0-9a-fA-F]{2})(\\u[dD][c-fC-F][0-9a-fA-F]{2})?|u[dD][c-fC-F][0-9a-fA-F]{2}|.)", re.DOTALL
+)
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+_STRING = re.compile(r'"(?:[^"\\]|\\.)*"?', re.DOTALL)
+
+
+def _mend(escape: re.Match[str]) -> str:
+    text = escape.group()
+    lone = len(text) == 6 and text[2] in "dD" and text[1] == "u"
+    return "\\ufffd" if lone else text
+
+
+def read_json(value: bytes, max_depth: int) -> Any:
+    """Read JSON with its numbers as `Number`, lenient where shippers are sloppy.
+
+    Invalid UTF-8 and lone surrogates become U+FFFD, raw control characters stay, NaN and infinities become strings,
+    the last of duplicate keys wins. Raises Undecodable for anything else and for nesting beyond `max_depth`.
+    """
+    text = value.decode("utf-8-sig", "replace")
+    _check_depth(text, max_depth)
+    if _SURROGATE.search(text):
+        text = _ESCAPE.sub(_mend, text)
+    try:
+        return json.loads(text, strict=False, parse_int=Number, parse_float=Number, parse_constant=str)
+    except ValueError as error:
+        raise Undecodable(f"not JSON: {error}") from error
+
+
+def _check_depth(text: str, max_depth: int) -> None:
+    if text.count("{") + text.count("[") <= max_depth:
+        return
+    depth = 0
+    for character in _STRING.sub("", text):
+        if character in "{[":
+            depth += 1
+            if depth > max_depth:
+                raise Undecodable(f"JSON nested deeper than {max_depth} levels")
+        elif character in "}]":
+            depth -= 1
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    if isinstance(value, msgpack.Timestamp):
+        return iso_time(value)
+    if isinstance(value, Number):
+        return orjson.Fragment(str.__str__(value))
+    raise TypeError(f"{type(value).__name__} is no JSON value")
+
+
+def write_json(value: Any) -> bytes:
+    """Write what `read_json` or `read_msgpack` gave as compact UTF-8."""
+    return orjson.dumps(value, default=_plain, option=orjson.OPT_PASSTHROUGH_SUBCLASS)
+
+
+def read_msgpack(value: bytes, max_depth: int) -> Any:
+    """Read msgpack as JSON's types, `bytes` and `msgpack.Timestamp`; Fluentd's EventTime becomes one too.
+
+    Invalid UTF-8 becomes U+FFFD. Raises Undecodable, also for nesting beyond `max_depth`.
+    """
+    decoded = read_msgpack_stream(value, max_depth)
+    if len(decoded) != 1:
+        raise Undecodable(f"not msgpack: {len(decoded)} objects in one record")
+    return decoded[0]
+
+
+def read_msgpack_stream(packed: bytes, max_depth: int) -> list[Any]:
+    """Read all objects of `packed`, as `read_msgpack` does one."""
+    unpacker = msgpack.Unpacker(
+        strict_map_key=False,
+        unicode_errors="replace",
+        ext_hook=_extension,
+        object_pairs_hook=_text_keys,
+        max_buffer_size=max(len(packed), 1),
+    )
+    decoded = []
+    try:
+        unpacker.feed(packed)
+        while unpacker.tell() < len(packed):
+            decoded.append(_json_types(unpacker.unpack(), max_depth))
+    except (ValueError, TypeError, msgpack.UnpackException) as error:
+        raise Undecodable(f"not msgpack: {error or type(error).__name__}") from error
+    return decoded
+
+
+def _extension(code: int, payload: bytes) -> Any:
+    if code == 0 and len(payload) == 8:  # Fluentd's EventTime
+        return msgpack.Timestamp(
+            int.from_bytes(payload[:4], "big"), min(int.from_bytes(payload[4:], "big"), SECOND - 1)
+        )
+    return payload.hex()
+
+
+def _text_keys(pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
+    return {key.decode(errors="replace") if isinstance(key, bytes) else str(key): member for key, member in pairs}
+
+
+def _json_types(value: Any, depth: int) -> Any:
+    if isinstance(value, dict | list) and depth == 0:
+        raise Undecodable("msgpack nested too deep")
+    if isinstance(value, dict):
+        return {key: _json_types(member, depth - 1) for key, member in value.items()}
+    if isinstance(value, list):
+        return [_json_types(member, depth - 1) for member in value]
+    if isinstance(value, float) and not -_LARGEST <= value <= _LARGEST:
+        return str(value)  # JSON has no such numbers
+    return value
+
+
+_LARGEST = 1.7976931348623157e308
+
+
+def text_of(value: Any) -> bytes:
+    """Return a message as bytes: strings as they are without their line end, all else as JSON."""
+    if isinstance(value, str) and not isinstance(value, Number):
+        return value.encode().removesuffix(b"\n").removesuffix(b"\r")
+    return write_json(value)
+
+
+def members(fields: Mapping[str, Any], reserved: frozenset[str]) -> bytes:
+    """Write JSON members without braces; names that belong to Logloom or are `reserved` get the collision prefix."""
+    named: dict[str, Any] = {}
+    for key, member in fields.items():
+        name = key
+        while name in reserved or name in named or name.startswith(RESERVED_PREFIXES):
+            name = COLLISION_PREFIX + name
+        named[name] = member
+    return write_json(named)[1:-1]
+
+
+def iso_time(stamp: msgpack.Timestamp) -> str:
+    """Write a msgpack timestamp as RFC 3339, or as its nanoseconds where the calendar ends."""
+    try:
+        moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(seconds=stamp.seconds)
+    except OverflowError:
+        return str(stamp.to_unix_nano())
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{stamp.nanoseconds:09}Z"
+
+
+_ISO = re.compile(
+    r"(\d{4})-(\d\d)-(\d\d)[Tt ](\d\d):(\d\d):(\d\d)(?:[.,](\d+))?(?: ?([Zz]|UTC|[+-]\d\d(?::?\d\d)?))?", re.ASCII
+)
+_NUMBER = re.compile(r"\d+(?:\.\d*)?", re.ASCII)
+
+
+def time_of(value: Any, zone: tzinfo) -> int:
+    """Return nanoseconds since the epoch, NO_TIME where `value` is no time.
+
+    Reads RFC 3339 with any fraction, `,` for `.` and a space for `T` (`zone` where it names none), and epoch numbers,
+    as numbers or strings, whose magnitude says whether they count seconds, ms, us or ns.
+    """
+    if isinstance(value, msgpack.Timestamp):
+        return _in_range(value.to_unix_nano())
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return NO_TIME
+    text = format(Decimal(repr(value)), "f") if isinstance(value, float) else str(value)
+    if _NUMBER.fullmatch(text) and len(text) <= 40:
+        return _epoch_time(text)
+    iso = _ISO.fullmatch(text)
+    return iso_fields_time(*iso.groups(), zone=zone) if iso else NO_TIME
+
+
+def _epoch_time(text: str) -> int:
+    number = Decimal(text)
+    if number < _FIRST_EPOCH_SECOND:
+        return NO_TIME  # a duration or a count
+    for limit, unit in ((10**11, SECOND), (10**14, 1_000_000), (10**17, 1_000)):
+        if number < limit:
+            return int(number * unit)
+    return _in_range(int(number))
+
+
+def iso_fields_time(
+    year: str, month: str, day: str, hour: str, minute: str, second: str, fraction: str | None, offset: str | None,
+    *, zone: tzinfo,
+) -> int:  # fmt: skip
+    """Return nanoseconds since the epoch of a written time, NO_TIME where the calendar or the clock has none such."""
+    if not 1677 <= int(year) <= 2262:  # the reach of 64 bits
+        return NO_TIME
+    try:
+        days = date(int(year), int(month), int(day)).toordinal() - _EPOCH_DAY
+    except ValueError:
+        return NO_TIME
+    if int(hour) > 23 or int(minute) > 59 or int(second) > 60:  # 60 is a leap second
+        return NO_TIME
+    seconds = days * 86400 + int(hour) * 3600 + int(minute) * 60 + int(second)
+    if offset is None:
+        local = datetime(int(year), int(month), int(day), int(hour), int(minute), tzinfo=zone)
+        away = local.utcoffset() or timedelta()
+        seconds -= away.days * 86400 + away.seconds
+    elif offset[0] in "+-":
+        digits = offset[1:].replace(":", "").ljust(4, "0")
+        away_seconds = int(digits[:2]) * 3600 + int(digits[2:]) * 60
+        seconds -= away_seconds if offset[0] == "+" else -away_seconds
+    return _in_range(seconds * SECOND + int((fraction or "").ljust(9, "0")[:9]))
+
+
+def _in_range(ns: int) -> int:
+    return ns if NO_TIME < ns <= _LAST_NS else NO_TIME
+
+
+def severity_of(value: Any) -> int:
+    """Return the OpenTelemetry severity number of a level, 0 for none.
+
+    Words in any case; numbers 0 to 7 are syslog's, 10 to 69 those of pino and bunyan.
+    """
+    if isinstance(value, bool) or not isinstance(value, str | int | float):
+        return 0
+    text = str(value)
+    if len(text) <= 2 and text.isascii() and text.isdigit():
+        number = int(text)
+        if number < 8:
+            return SYSLOG_SEVERITIES[number]
+        return min(1 + 4 * (number // 10 - 1), 21) if 10 <= number <= 69 else 0
+    return _WORDS.get(text.lower(), 0)
