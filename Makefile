@@ -1,0 +1,61 @@
+# Logloom: `make demo` shows it, `make test` proves it. Everything is set up in .venv from locked dependencies.
+PYTHON ?= python3
+BIN := .venv/bin
+KAFKA ?=
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+
+.PHONY: demo test test-quick check format bench lock kernels clean help
+.DEFAULT_GOAL := help
+
+help:  ## show the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+.venv/python.stamp:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo 'Logloom needs Python 3.11 or newer: make PYTHON=python3.12 ...'; exit 1; }
+	@echo '==> creating .venv'
+	$(PYTHON) -m venv .venv
+	@touch $@
+
+.venv/demo.stamp: .venv/python.stamp requirements/demo.lock
+	@echo '==> installing the worker and the demo servers (about 5 GB with torch; minutes on the first run)'
+	$(PIP) install --require-hashes -r requirements/demo.lock
+	$(PIP) install --quiet --no-deps --no-build-isolation -e .
+	@touch $@
+
+.venv/all.stamp: .venv/python.stamp requirements/all.lock
+	@echo '==> installing the worker, training, tests and checks (about 6 GB with torch; minutes on the first run)'
+	$(PIP) install --require-hashes -r requirements/all.lock
+	$(PIP) install --quiet --no-deps --no-build-isolation -e .
+	@touch $@ .venv/demo.stamp
+
+kernels: .venv/demo.stamp  ## compile the kernels into the cache
+	@$(BIN)/python -m worker.columns.compile
+
+demo: .venv/demo.stamp kernels  ## stream real sample logs through broker, worker, Redis and model (KAFKA=host:port: your broker)
+	@$(BIN)/python -m demo $(if $(KAFKA),--kafka $(KAFKA))
+
+test: .venv/all.stamp  ## set up and pass all tests
+	$(BIN)/python -m pytest
+
+test-quick: .venv/all.stamp  ## the tests that need no server and take no time
+	$(BIN)/python -m pytest -m 'not kafka and not redis and not slow'
+
+check: .venv/all.stamp  ## lint, format, types, import arrows
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: .venv/all.stamp  ## write the format that `make check` asks for
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: .venv/all.stamp kernels  ## benchmarks beside their peers, in one run
+	$(BIN)/python -m tests.bench
+
+lock:  ## write the locked dependencies anew from pyproject.toml (needs uv)
+	uv pip compile --quiet --generate-hashes --no-annotate --no-header --all-extras --python-version 3.11 --universal pyproject.toml -o requirements/all.lock
+	uv pip compile --quiet --generate-hashes --no-annotate --no-header --extra demo --constraint requirements/all.lock --python-version 3.11 --universal pyproject.toml -o requirements/demo.lock
+
+clean:  ## remove what was built, the environment too
+	rm -rf .venv .cache build dist runs .mypy_cache .ruff_cache .pytest_cache .hypothesis
