@@ -1,7 +1,7 @@
 """How kernels are compiled: one decorator, and the place where the compiled code is kept.
 
 Numba checks only the file of a function itself before it trusts its cache, not the files of the functions that are
-inlined into it. The cache folder's name therefore holds a digest of every source file of this package.
+inlined into it. The cache folder's name therefore holds a digest of every source file of this package and of `parsing`.
 """
 
 import hashlib
@@ -22,7 +22,9 @@ F = TypeVar("F", bound=Callable[..., object])
 
 def _cache_folder() -> Path:
     digest = hashlib.blake2b(digest_size=6)
-    for source in sorted(Path(__file__).parent.glob("*.py")):
+    columns = Path(__file__).parent
+    # The rules of `parsing` are compiled into kernels too: types of parameters, formats of headers.
+    for source in sorted([*columns.glob("*.py"), *(columns.parent / "parsing").glob("*.py")]):
         digest.update(source.read_bytes())
     digest.update(b"checked" if numba.config.BOUNDSCHECK else b"")
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")

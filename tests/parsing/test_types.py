@@ -1,0 +1,165 @@
+"""Types of parameters by the look of their values."""
+
+import pytest
+
+from worker.parsing.types import RULES, TYPES, parameter_type
+
+VALUES = {
+    "integer": ["0", "42", "-7", "+3", "007", "18446744073709551616"],
+    "float": ["3.14", "-0.5", ".5", "1.5e-3", "1e-05", "2E+10", "100.000"],
+    "hex": ["0x7f", "0XDEAD", "deadbeefcafe", "DEADBEEF", "3f2a9c01", "9e107d9d372bb6826bd81d3542a419d6"],
+    "ip": [
+        "10.0.0.1",
+        "255.255.255.255",
+        "/10.0.0.1",
+        "::",
+        "::1",
+        "fe80::1%eth0",
+        "2001:db8::ff00:42:8329",
+        "2001:0db8:0000:0000:0000:ff00:0042:8329",
+        "1::",
+        "::ffff:10.0.0.1",
+        "64:ff9b::192.0.2.1",
+        "[::1]",
+    ],
+    "ip:port": ["10.0.0.1:80", "/10.0.0.1:50010", "[::1]:8080", "[fe80::1%eth0]:22"],
+    "path": [
+        "/",
+        "/var/log/x",
+        "~/notes",
+        "./configure",
+        "../lib",
+        "C:\\x",
+        "C:/Users/x",
+        "C:\\Program Files\\x.exe",
+        "\\\\server\\share",
+        "server.properties",
+        "src/main.c",
+        "Main.java:123",
+        "backup.tar.gz",
+        "/usr/lib/libc.so.6",
+    ],
+    "url": [
+        "http://example.com",
+        "https://example.com:8443/a?b=c#d",
+        "redis://localhost:6379/0",
+        "jdbc:postgresql://db/x",
+        "git+ssh://git@host/x",
+        "hdfs://10.0.0.1:9000/user",
+        "file:///tmp/x",
+    ],
+    "uuid": ["123e4567-e89b-12d3-a456-426614174000", "550E8400-E29B-41D4-A716-446655440000"],
+    "host": [
+        "localhost",
+        "localhost:9092",
+        "node-3.example.com",
+        "node-3.example.com:8080",
+        "example.org",
+        "ip-10-0-0-7.eu-west-1.compute.internal",
+        "10-0-0-7.pods.cluster.local",
+        "db1.local",
+    ],
+    "duration": [
+        "3.2ms",
+        "15s",
+        "15 ms",
+        "-5s",
+        "1h",
+        "5m",
+        "7d",
+        "250us",
+        "250\u00b5s",
+        "250\u03bcs",
+        "90 seconds",
+        "1 minute",
+        "2 days",
+        "1h2m3.5s",
+        "1m30s",
+        "PT1.5S",
+        "P1DT2H",
+        "P3D",
+        "10 milliseconds",
+        "10msecs",
+    ],
+    "size": ["64KB", "64kB", "1.5 GiB", "512 bytes", "1 byte", "12M", "64k", "10MB", "7B", "2TiB", "100Ki"],
+    "time": [
+        "2026-11-02",
+        "2026/11/02",
+        "2026-11-02T15:04:05Z",
+        "2026-11-02T15:04:05.123456+01:00",
+        "2026-11-02 15:04:05,123",
+        "2026-11-02 15:04:05 UTC",
+        "15:04",
+        "15:04:05",
+        "15:04:05.999",
+        "02/Nov/2026:15:04:05 +0000",
+        "02-Nov-2026",
+        "11/02/26",
+        "Nov  2 15:04:05",
+        "Mon Nov  2 15:04:05 2026",
+        "Mon Nov 2 15:04:05 UTC 2026",
+        "Mon, 02 Nov 2026 15:04:05 GMT",
+        "20261102T150405Z",
+    ],
+    "boolean": ["true", "True", "FALSE", "yes", "No", "on", "OFF"],
+    "id": [
+        "blk_-1608999687919862906",
+        "id-42a",
+        "task_201_0001_m_0002",
+        "user@example.com",
+        "org.apache.kafka.clients",
+        "java.lang.String",
+        "kafka.network.SocketServer",
+        "Foo$1",
+        "#42",
+        "1.2.3",
+        "v1.2.3-rc1",
+        "1.2.3.400",
+        "00:1a:2b:3c:4d:5e",
+        "25:61:00",
+        "1a2b3c4",
+        "key=value",
+        "text/html",
+        "DOMAIN\\user",
+        "sha256:abc",
+        "topic-0",
+        "foo.bar",
+        "YWJjZA==",
+        "1::2::3",
+        "1:2:3",
+        "0x",
+        "12345678-1234",
+    ],
+    "word": ["alice", "SUCCESS", "read_only", "don't", "null", "Größe", "x", "user-name"],
+    "text": [
+        "",
+        " ",
+        "-",
+        "two words",
+        "a,b",
+        "(null)",
+        "45%",
+        '"quoted"',
+        "a\tb",
+        "a\x00",
+        "Hello, world!",
+        "{}",
+        "...",
+    ],
+}
+
+
+@pytest.mark.parametrize(("kind", "value"), [(kind, value) for kind, values in VALUES.items() for value in values])
+def test_usual_values_have_their_type(kind: str, value: str) -> None:
+    """A value that people know at a glance gets the type that they would give it."""
+    assert kind == parameter_type(value.encode())
+
+
+def test_bytes_that_are_no_text_have_a_type() -> None:
+    """Invalid UTF-8 counts as letters, so that a name in another encoding is a word."""
+    assert parameter_type(b"Gr\xf6\xdfe") == "word"
+
+
+def test_every_type_is_shown() -> None:
+    """The table of values, the rules and the list of types agree."""
+    assert set(TYPES) == set(VALUES) == {kind for kind, _ in RULES} | {"text"}
