@@ -16,15 +16,15 @@ help:  ## show the targets
 	$(PYTHON) -m venv .venv
 	@touch $@
 
-.venv/demo.stamp: .venv/python.stamp requirements/demo.lock
+.venv/demo.stamp: .venv/python.stamp deploy/requirements/demo.lock
 	@echo '==> installing the worker and the demo servers (about 5 GB with torch; minutes on the first run)'
-	$(PIP) install --require-hashes -r requirements/demo.lock
+	$(PIP) install --require-hashes -r deploy/requirements/demo.lock
 	$(PIP) install --quiet --no-deps --no-build-isolation -e .
 	@touch $@
 
-.venv/all.stamp: .venv/python.stamp requirements/all.lock
+.venv/all.stamp: .venv/python.stamp deploy/requirements/all.lock
 	@echo '==> installing the worker, training, tests and checks (about 6 GB with torch; minutes on the first run)'
-	$(PIP) install --require-hashes -r requirements/all.lock
+	$(PIP) install --require-hashes -r deploy/requirements/all.lock
 	$(PIP) install --quiet --no-deps --no-build-isolation -e .
 	@touch $@ .venv/demo.stamp
 
@@ -32,7 +32,7 @@ kernels: .venv/demo.stamp  ## compile the kernels into the cache
 	@$(BIN)/python -m worker.columns.compile
 
 demo: .venv/demo.stamp kernels  ## stream real sample logs through broker, worker, Redis and model (KAFKA=host:port: your broker)
-	@$(BIN)/python -m demo $(if $(KAFKA),--kafka $(KAFKA))
+	@$(BIN)/python deploy/demo/run.py $(if $(KAFKA),--kafka $(KAFKA))
 
 test: .venv/all.stamp  ## set up and pass all tests
 	$(BIN)/python -m pytest
@@ -54,8 +54,8 @@ bench: .venv/all.stamp kernels  ## benchmarks beside their peers, in one run
 	$(BIN)/python -m tests.bench
 
 lock:  ## write the locked dependencies anew from pyproject.toml (needs uv)
-	uv pip compile --quiet --generate-hashes --no-annotate --no-header --all-extras --python-version 3.11 --universal pyproject.toml -o requirements/all.lock
-	uv pip compile --quiet --generate-hashes --no-annotate --no-header --extra demo --constraint requirements/all.lock --python-version 3.11 --universal pyproject.toml -o requirements/demo.lock
+	uv pip compile --quiet --generate-hashes --no-annotate --no-header --all-extras --python-version 3.11 --universal pyproject.toml -o deploy/requirements/all.lock
+	uv pip compile --quiet --generate-hashes --no-annotate --no-header --extra demo --constraint deploy/requirements/all.lock --python-version 3.11 --universal pyproject.toml -o deploy/requirements/demo.lock
 
 clean:  ## remove what was built, the environment too
 	rm -rf .venv .cache build dist runs .mypy_cache .ruff_cache .pytest_cache .hypothesis
