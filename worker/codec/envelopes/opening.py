@@ -28,7 +28,7 @@ Mask = npt.NDArray[np.bool_]
 #: What `Envelope` takes as its kind, beside the names of `PRESETS`, which are JSON with these fields.
 KINDS = ("auto", "raw", "json", "msgpack", "cri", "syslog", "otlp")
 #: Smallest share of the first records that makes a kind the source's own.
-_SHARE = 0.25
+_SHARE = 0.1
 _NOTHING = np.empty(0, np.uint8)
 
 

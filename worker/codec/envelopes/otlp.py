@@ -88,8 +88,7 @@ def _objects(parent: dict[str, Any], name: str) -> list[dict[str, Any]]:
 def _part(name: str, holder: dict[str, Any]) -> dict[str, Any]:
     """Return a resource or scope under its name, its attributes flattened into it; nothing where it says nothing."""
     part = holder.get(name)
-    if not isinstance(part, dict):
-        return {}
+    part = part if isinstance(part, dict) else {}
     flat = {key: value for key, value in part.items() if key != "attributes"} | _attributes(part)
     if holder.get("schemaUrl"):
         flat["schema_url"] = holder["schemaUrl"]

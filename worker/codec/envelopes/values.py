@@ -158,10 +158,12 @@ def read_msgpack_stream(packed: bytes, max_depth: int) -> list[Any]:
     try:
         unpacker.feed(packed)
         while unpacker.tell() < len(packed):
-            decoded.append(_json_types(unpacker.unpack(), max_depth))
+            decoded.append(unpacker.unpack())
     except (ValueError, TypeError, msgpack.UnpackException) as error:
-        raise Undecodable(f"not msgpack: {error or type(error).__name__}") from error
-    return decoded
+        raise Undecodable(f"not msgpack: {str(error) or type(error).__name__}") from error
+    if any(_deeper(each, max_depth) for each in decoded):
+        raise Undecodable(f"not msgpack: nested deeper than {max_depth} levels")
+    return [_json_types(each) for each in decoded]
 
 
 def _extension(code: int, payload: bytes) -> Any:
@@ -176,13 +178,17 @@ def _text_keys(pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
     return {key.decode(errors="replace") if isinstance(key, bytes) else str(key): member for key, member in pairs}
 
 
-def _json_types(value: Any, depth: int) -> Any:
-    if isinstance(value, dict | list) and depth == 0:
-        raise Undecodable("msgpack nested too deep")
+def _deeper(value: Any, depth: int) -> bool:
     if isinstance(value, dict):
-        return {key: _json_types(member, depth - 1) for key, member in value.items()}
+        value = list(value.values())
+    return isinstance(value, list) and (depth == 0 or any(_deeper(member, depth - 1) for member in value))
+
+
+def _json_types(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _json_types(member) for key, member in value.items()}
     if isinstance(value, list):
-        return [_json_types(member, depth - 1) for member in value]
+        return [_json_types(member) for member in value]
     if isinstance(value, float) and not -_LARGEST <= value <= _LARGEST:
         return str(value)  # JSON has no such numbers
     return value
