@@ -1,0 +1,110 @@
+"""Settings that are right one by one and wrong together."""
+
+import re
+from collections import defaultdict
+from collections.abc import Iterator
+
+from worker.settings.fields import Path
+from worker.settings.mistakes import Mistake
+from worker.settings.model import Settings, Source
+
+_WILDCARD = "<*>"
+
+
+def find(settings: Settings, *, needs_sources: bool) -> Iterator[Mistake]:
+    """Give every contradiction; with `needs_sources`, nothing to read is one."""
+    yield from _security(settings)
+    yield from _times(settings)
+    yield from _sizes(settings)
+    yield from _topics(settings)
+    for name, source in settings.sources.items():
+        yield from _source(name, source)
+    if needs_sources and not settings.sources:
+        text = "neither is set, nor is there a table [sources.NAME]: nothing to read"
+        yield Mistake(paths=(("topics",), ("topic_pattern",)), text=text)
+
+
+def _security(settings: Settings) -> Iterator[Mistake]:
+    kafka = settings.kafka
+    sasl = kafka.security_protocol.startswith("SASL")
+    if sasl and kafka.sasl_mechanism is None:
+        text = (
+            f"not set, and security_protocol is {kafka.security_protocol}; allowed: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512"
+        )
+        yield Mistake(paths=(("kafka", "sasl_mechanism"),), text=text)
+    for name in ("sasl_username", "sasl_password"):
+        if sasl and getattr(kafka, name) is None:
+            text = f"not set, and security_protocol is {kafka.security_protocol}"
+            yield Mistake(paths=(("kafka", name),), text=text)
+    for name in ("sasl_mechanism", "sasl_username", "sasl_password"):
+        # Sent nowhere, though whoever set it thinks that the connection is protected.
+        if not sasl and getattr(kafka, name) is not None:
+            text = f"set, but security_protocol is {kafka.security_protocol}; SASL needs SASL_SSL or SASL_PLAINTEXT"
+            yield Mistake(paths=(("kafka", name), ("kafka", "security_protocol")), text=text)
+    for name in ("ssl_ca_location", "ssl_certificate_location", "ssl_key_location", "ssl_key_password"):
+        if not kafka.security_protocol.endswith("SSL") and getattr(kafka, name) is not None:
+            text = f"set, but security_protocol is {kafka.security_protocol}; TLS needs SSL or SASL_SSL"
+            yield Mistake(paths=(("kafka", name), ("kafka", "security_protocol")), text=text)
+    if kafka.ssl_key_location is not None and kafka.ssl_certificate_location is None:
+        yield Mistake(paths=(("kafka", "ssl_certificate_location"),), text="not set, though its key is")
+    if settings.redis.password is not None and settings.redis.url is None:
+        yield Mistake(paths=(("redis", "url"),), text="not set, though its password is")
+
+
+def _times(settings: Settings) -> Iterator[Mistake]:
+    kafka = settings.kafka
+    if kafka.heartbeat_interval_ms * 3 > kafka.session_timeout_ms:
+        text = f"{kafka.heartbeat_interval_ms} is more than a third of session_timeout_ms, {kafka.session_timeout_ms}"
+        yield Mistake(paths=(("kafka", "heartbeat_interval_ms"), ("kafka", "session_timeout_ms")), text=text)
+    if kafka.fetch_wait_max_ms >= kafka.request_timeout_ms:
+        text = f"{kafka.fetch_wait_max_ms} is not below request_timeout_ms, {kafka.request_timeout_ms}"
+        yield Mistake(paths=(("kafka", "fetch_wait_max_ms"), ("kafka", "request_timeout_ms")), text=text)
+
+
+def _sizes(settings: Settings) -> Iterator[Mistake]:
+    kafka, limits = settings.kafka, settings.limits
+    if kafka.max_partition_fetch_bytes > kafka.fetch_max_bytes:
+        text = f"{kafka.max_partition_fetch_bytes} is more than fetch_max_bytes, {kafka.fetch_max_bytes}"
+        yield Mistake(paths=(("kafka", "max_partition_fetch_bytes"), ("kafka", "fetch_max_bytes")), text=text)
+    if limits.max_line_bytes > limits.max_record_bytes:
+        text = f"{limits.max_line_bytes} is more than max_record_bytes, {limits.max_record_bytes}"
+        yield Mistake(paths=(("limits", "max_line_bytes"), ("limits", "max_record_bytes")), text=text)
+
+
+def _topics(settings: Settings) -> Iterator[Mistake]:
+    if settings.output.topic == settings.output.dead_letter_topic:
+        text = f"both are {settings.output.topic!r}; consumers of events can't read dead letters"
+        yield Mistake(paths=(("output", "topic"), ("output", "dead_letter_topic")), text=text)
+    claims: dict[tuple[str, str], list[Path]] = defaultdict(list)
+    for name, source in settings.sources.items():
+        for topic in dict.fromkeys(source.topics):
+            claims["topic", topic].append(_path(settings, name, "topics"))
+        if source.topic_pattern is not None:
+            claims["pattern", source.topic_pattern].append(_path(settings, name, "topic_pattern"))
+    for (kind, text), paths in claims.items():
+        if len(paths) > 1:
+            yield Mistake(paths=tuple(paths), text=f"the {kind} {text!r} is claimed by {len(paths)} sources; keep one")
+        for output in ("topic", "dead_letter_topic"):
+            if kind == "topic" and text == getattr(settings.output, output):
+                loop = f"{text!r} is read and written: a loop; name another topic"
+                yield Mistake(paths=(*paths, ("output", output)), text=loop)
+
+
+def _path(settings: Settings, source: str, name: str) -> Path:
+    """Give where the topics of `source` were written: those of `default` may stand outside of any table."""
+    outside = source == "default" and (settings.topics or settings.topic_pattern is not None)
+    return (name,) if outside else ("sources", source, name)
+
+
+def _source(name: str, source: Source) -> Iterator[Mistake]:
+    if not source.topics and source.topic_pattern is None:
+        paths = (("sources", name, "topics"), ("sources", name, "topic_pattern"))
+        yield Mistake(paths=paths, text="neither is set: nothing to read")
+    for template, names in source.parameter_names.items():
+        path: Path = ("sources", name, "parameter_names")
+        holes = template.count(_WILDCARD)
+        if holes and holes != len(names):
+            yield Mistake(paths=(path,), text=f"{template!r} has {holes} parameters, not {len(names)}")
+        elif not holes and not re.fullmatch(r"[0-9a-f]{16}", template):
+            text = f"{template!r} is neither a template with {_WILDCARD} nor a template's id of 16 hexadecimal digits"
+            yield Mistake(paths=(path,), text=text)

@@ -1,0 +1,336 @@
+"""What can be set, group by group, with its default and its limits. Knows nothing of files and variables."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
+
+from worker.settings.kinds import (
+    Addresses,
+    Allowed,
+    Attributes,
+    Device,
+    Encoding,
+    Lower,
+    Maybe,
+    ParameterNames,
+    Pattern,
+    ReadableFile,
+    RedisUrl,
+    SourceName,
+    Text,
+    Texts,
+    Topic,
+    Topics,
+    Upper,
+    Zone,
+    one_or_several,
+)
+
+MIB = 1 << 20
+
+
+class Group(BaseModel):
+    """Settings that belong together: a table of the TOML file."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, validate_default=False)
+
+
+class Kafka(Group):
+    """The broker, and how records are fetched from it. Names are librdkafka's, with `_` for `.`."""
+
+    bootstrap_servers: Addresses = ("localhost:9092",)
+    """Brokers to ask first; the others are found through them."""
+    group_id: Text = "logloom"
+    """Consumer group. Workers of one group share the partitions."""
+    client_id: Text = "logloom"
+    """How this worker is called in the broker's logs and quotas."""
+    security_protocol: Upper[Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]] = "PLAINTEXT"
+    """How connections are protected."""
+    sasl_mechanism: Maybe[Upper[Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]]] = None
+    """How Logloom proves who it is, with SASL_PLAINTEXT or SASL_SSL."""
+    sasl_username: Maybe[Text] = None
+    """User for SASL."""
+    sasl_password: Maybe[SecretStr] = None
+    """Password for SASL."""
+    ssl_ca_location: Maybe[ReadableFile] = None
+    """Certificates of the authorities to trust, PEM; the system's where none is given."""
+    ssl_certificate_location: Maybe[ReadableFile] = None
+    """Logloom's own certificate, PEM, for brokers that ask for one."""
+    ssl_key_location: Maybe[ReadableFile] = None
+    """The key to that certificate, PEM."""
+    ssl_key_password: Maybe[SecretStr] = None
+    """What opens the key."""
+    ssl_check_hostname: bool = True
+    """Must the broker's certificate carry the name that was dialled?"""
+    isolation_level: Lower[Literal["read_uncommitted", "read_committed"]] = "read_uncommitted"
+    """May records of transactions that are open or were aborted be read?"""
+    auto_offset_reset: Lower[Literal["earliest", "latest"]] = "earliest"
+    """Where to start in a partition without a committed offset."""
+    fetch_min_bytes: Annotated[int, Field(ge=1, le=100 * MIB)] = 1
+    """Least bytes that the broker waits for before it answers a fetch."""
+    fetch_wait_max_ms: Annotated[int, Field(ge=1, le=60_000)] = 50
+    """Longest time that the broker waits for them."""
+    fetch_max_bytes: Annotated[int, Field(ge=1_024, le=1_024 * MIB)] = 50 * MIB
+    """Most bytes of one fetch over all partitions."""
+    max_partition_fetch_bytes: Annotated[int, Field(ge=1_024, le=1_024 * MIB)] = 4 * MIB
+    """Most bytes of one fetch from one partition."""
+    session_timeout_ms: Annotated[int, Field(ge=1_000, le=3_600_000)] = 45_000
+    """Silence after which the broker gives this worker's partitions to others."""
+    heartbeat_interval_ms: Annotated[int, Field(ge=100, le=600_000)] = 3_000
+    """Time between two signs of life; at most a third of `session_timeout_ms`."""
+    max_poll_interval_ms: Annotated[int, Field(ge=1_000, le=3_600_000)] = 300_000
+    """Longest time that one batch may take before the group goes on without this worker."""
+    request_timeout_ms: Annotated[int, Field(ge=1_000, le=600_000)] = 40_000
+    """Longest wait for an answer of the broker."""
+    metadata_max_age_ms: Annotated[int, Field(ge=1_000, le=3_600_000)] = 60_000
+    """How soon new topics that fit a pattern are found."""
+
+
+class Output(Group):
+    """Where events go, and how they look."""
+
+    topic: Topic = "logloom.events"
+    """Topic of the events."""
+    dead_letter_topic: Topic = "logloom.dead-letters"
+    """Topic of the raw logs that can't become events."""
+    format: Lower[Literal["json", "msgpack"]] = "json"
+    """How an event is written."""
+    compression: Lower[Literal["none", "gzip", "snappy", "lz4", "zstd"]] = "none"
+    """How record batches are compressed."""
+    max_batch_bytes: Annotated[int, Field(ge=1_024, le=100 * MIB)] = 1_000_000
+    """Most bytes of one record batch; the broker's `max.message.bytes` must be no less."""
+    linger_ms: Annotated[int, Field(ge=0, le=10_000)] = 0
+    """How long a record batch waits for more before it is sent."""
+    template_attribute: Text = "log.record.template"
+    """Attribute that carries the template; its id and parameters are called `<it>.id` and the like."""
+
+
+class Redis(Group):
+    """The template cache that workers share. Without it every worker learns by itself."""
+
+    url: Maybe[RedisUrl] = None
+    """Address; a password in it is masked wherever settings are shown."""
+    password: Maybe[SecretStr] = None
+    """Password, where it is not in the address."""
+    prefix: Text = "logloom"
+    """What every key starts with."""
+    connect_timeout_seconds: Annotated[float, Field(gt=0, le=60)] = 1.0
+    """Longest wait for a connection."""
+    timeout_seconds: Annotated[float, Field(gt=0, le=60)] = 0.5
+    """Longest wait for an answer; a batch goes on to the model without one."""
+    max_connections: Annotated[int, Field(ge=1, le=1_000)] = 8
+    """Most connections of one worker."""
+    max_pending_templates: Annotated[int, Field(ge=0, le=10_000_000)] = 100_000
+    """Most new templates kept for writing while Redis is away."""
+
+
+class Model(Group):
+    """The language model that reads what the cache can't answer."""
+
+    path: Maybe[Text] = "base"
+    """`base` (the weights of Logloom), a folder, a Hugging Face name, or `none`: misses are dead letters."""
+    device: Device = "auto"
+    """Where it runs; `auto` takes a GPU where there is one."""
+    dtype: Lower[Literal["auto", "float32", "bfloat16", "float16"]] = "auto"
+    """Precision; `auto` is bfloat16 on a GPU and float32 on a CPU."""
+    max_batch_tokens: Annotated[int, Field(ge=64, le=4_194_304)] = 16_384
+    """Most tokens of one micro-batch."""
+    max_rows: Annotated[int, Field(ge=1, le=65_536)] = 256
+    """Most messages of one micro-batch."""
+    deadline_ms: Annotated[float, Field(ge=0, le=10_000)] = 5.0
+    """How long a micro-batch waits for more messages."""
+
+
+class Cache(Group):
+    """The template cache in the worker's own memory."""
+
+    max_templates: Annotated[int, Field(ge=1, le=10_000_000)] = 100_000
+    """Most templates; the least recently used go first."""
+    max_fingerprints: Annotated[int, Field(ge=1_024, le=1 << 28)] = 1 << 20
+    """Most fingerprints; a lost one costs a search in the template index."""
+
+
+class Limits(Group):
+    """What bounds the worker's memory."""
+
+    max_record_bytes: Annotated[int, Field(ge=1, le=1_024 * MIB)] = 4 * MIB
+    """Records with a larger value become dead letters (`too_large`)."""
+    max_line_bytes: Annotated[int, Field(ge=1, le=1_024 * MIB)] = MIB
+    """Longer raw logs become dead letters (`too_large`)."""
+    max_batches_in_flight: Annotated[int, Field(ge=1, le=10_000)] = 16
+    """Record batches worked on at once; fetching pauses beyond it."""
+    max_bytes_in_flight: Annotated[int, Field(ge=MIB, le=1 << 40)] = 256 * MIB
+    """Bytes of these; fetching pauses beyond it."""
+
+
+class Multiline(Group):
+    """Joining of raw logs that belong together, such as stack traces."""
+
+    enabled: bool = True
+    """Are lines joined at all?"""
+    max_lines: Annotated[int, Field(ge=2, le=100_000)] = 500
+    """Most lines of one event."""
+    max_bytes: Annotated[int, Field(ge=1_024, le=64 * MIB)] = MIB
+    """Most bytes of one event."""
+    seconds: Annotated[float, Field(ge=0, le=600)] = 1.0
+    """How long an open event waits for its next line."""
+
+
+class Metrics(Group):
+    """The HTTP server of `/metrics`, `/healthz` and `/readyz`."""
+
+    enabled: bool = True
+    """Is there one?"""
+    host: Text = "0.0.0.0"  # noqa: S104  Prometheus and the kubelet come from outside the container
+    """Address that it listens on."""
+    port: Annotated[int, Field(ge=0, le=65_535)] = 9464
+    """Port that it listens on; 0 takes a free one."""
+
+
+class Log(Group):
+    """The worker's own logs, on standard error."""
+
+    level: Lower[Literal["debug", "info", "warning", "error"]] = "info"
+    """Least severity that is written."""
+    format: Lower[Literal["json", "text"]] = "json"
+    """One JSON object a line, or text for people."""
+    repeats: Annotated[int, Field(ge=1, le=1_000_000)] = 5
+    """How often the same line is written in one interval; the others are counted."""
+    interval_seconds: Annotated[float, Field(gt=0, le=86_400)] = 60.0
+    """That interval."""
+
+
+def _header(written: tuple[str, ...]) -> tuple[str, ...]:
+    """Accept `auto` or `none` alone, else names of presets and declared formats."""
+    from worker.errors import WrongFormat  # noqa: PLC0415  most commands need no header formats
+    from worker.parsing.headers import PRESETS, parse_format  # noqa: PLC0415  the same
+
+    if not written:
+        raise ValueError("empty: write none for lines without a header")
+    if len(written) > 1 and not {"auto", "none"}.isdisjoint(written):
+        raise ValueError("auto and none stand alone")
+    for text in written:
+        if text in {"auto", "none"} or text in PRESETS:
+            continue
+        if "<" not in text:
+            raise ValueError(f"{text!r} is no preset; there are {', '.join(sorted(PRESETS))}")
+        try:
+            parse_format(text)
+        except WrongFormat as exc:
+            raise ValueError(str(exc)) from exc
+    return written
+
+
+def _envelope(written: str) -> str:
+    from worker.codec.envelopes import KINDS, PRESETS  # noqa: PLC0415  pulls in numpy, which most commands don't need
+
+    if written not in KINDS and written not in PRESETS:
+        raise ValueError(f"there are {', '.join([*KINDS, *PRESETS])}")
+    return written
+
+
+class Source(Group):
+    """A topic, or several that hold the same kind of raw logs."""
+
+    name: SourceName
+    """The table's name; `logloom.source` in events."""
+    topics: Topics = ()
+    """Topics to read."""
+    topic_pattern: Maybe[Pattern] = None
+    """Topics to read, those to come included; a topic that another source names goes there."""
+    envelope: Annotated[Lower[str], AfterValidator(_envelope), Allowed(text="an envelope, or auto")] = "auto"
+    """What a record's value is: the line itself, or a shipper's wrapping around it."""
+    message_field: Texts = ()
+    """Fields of the envelope that may hold the raw log, the first present wins; empty: the envelope's own."""
+    timestamp_field: Texts = ()
+    """Fields of the envelope that may hold its time."""
+    level_field: Texts = ()
+    """Fields of the envelope that may hold its level."""
+    header: Annotated[
+        tuple[str, ...],
+        BeforeValidator(one_or_several),
+        AfterValidator(_header),
+        Allowed(text="auto, none, a preset, or a format such as `<Date> <Time> <Level> <Content>`; an array of them"),
+    ] = ("auto",)
+    """What stands before the message."""
+    zone: Zone = "UTC"
+    """Zone of timestamps that name none."""
+    encoding: Encoding = "utf-8"
+    """Encoding of the raw logs."""
+    multiline: Maybe[bool] = None
+    """Are lines joined here? As `multiline.enabled` says where nothing is set."""
+    template_scope: Maybe[Text] = None
+    """Sources of the same scope share their templates; the source's name where none is given."""
+    prompt: Maybe[Text] = None
+    """Learned prompt for the model."""
+    resource: Attributes = {}
+    """Resource attributes of every event, such as `service.name`."""
+    parameter_names: ParameterNames = {}
+    """Names for the parameters of a template, instead of those that the model gives."""
+
+    @property
+    def scope(self) -> str:
+        """The scope that this source's templates live in."""
+        return self.template_scope or self.name
+
+
+class Settings(Group):
+    """All settings of Logloom."""
+
+    transport: Lower[Literal["columns", "faust"]] = "columns"
+    """`columns` hands over whole record batches; `faust` is Faust's own, a record at a time."""
+    topics: Topics = ()
+    """Topics to read without further ado: they make the source `default`."""
+    topic_pattern: Maybe[Pattern] = None
+    """The same as a pattern."""
+    kafka: Kafka = Kafka()
+    output: Output = Output()
+    redis: Redis = Redis()
+    model: Model = Model()
+    cache: Cache = Cache()
+    limits: Limits = Limits()
+    multiline: Multiline = Multiline()
+    metrics: Metrics = Metrics()
+    log: Log = Log()
+    sources: Mapping[SourceName, Source] = {}
+
+    def source_of(self, topic: str) -> Source | None:
+        """Give the source that reads `topic`: who names it wins over patterns, those are tried in order."""
+        if topic in self.own_topics:
+            return None
+        for source in self.sources.values():
+            if topic in source.topics:
+                return source
+        for source in self.sources.values():
+            if source.topic_pattern is not None and re.fullmatch(source.topic_pattern, topic):
+                return source
+        return None
+
+    @property
+    def own_topics(self) -> frozenset[str]:
+        """The topics that Logloom writes: never read, whatever pattern they fit."""
+        return frozenset({self.output.topic, self.output.dead_letter_topic})
+
+    def subscription(self) -> frozenset[str] | re.Pattern[str]:
+        """Give what to subscribe to: names, or where any source has a pattern one pattern for all."""
+        named = frozenset(topic for source in self.sources.values() for topic in source.topics)
+        patterns = [source.topic_pattern for source in self.sources.values() if source.topic_pattern is not None]
+        if not patterns:
+            return named
+        own = "|".join(re.escape(topic) for topic in sorted(self.own_topics))
+        read = "|".join([*(re.escape(topic) for topic in sorted(named)), *(f"(?:{pattern})" for pattern in patterns)])
+        return re.compile(rf"(?!(?:{own}|__.*)\Z)(?:{read})\Z")
+
+    def secrets(self) -> Iterator[str]:
+        """Give every secret that is set, so that logs can mask them."""
+        for secret in (
+            self.kafka.sasl_password,
+            self.kafka.ssl_key_password,
+            self.redis.password,
+        ):
+            if secret is not None:
+                yield secret.get_secret_value()
+        if self.redis.url is not None and (password := re.search(r"://[^/@]*:([^/@]+)@", self.redis.url)):
+            yield password[1]
