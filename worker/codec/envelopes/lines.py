@@ -4,8 +4,9 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 
-from worker.codec.envelopes.values import SYSLOG_SEVERITIES, Entry, iso_fields_time, members, time_of
+from worker.codec.envelopes.values import Entry, iso_fields_time, members, time_of
 from worker.errors import Undecodable
+from worker.parsing.headers.levels import severity_of_priority
 from worker.parsing.timestamps import NO_TIME
 
 _CRI = re.compile(rb"([0-9T:.+Z-]{20,40}) (stdout|stderr) ([PF])(?::[^ ]*)?(?: (.*))?", re.DOTALL)
@@ -61,7 +62,7 @@ class SyslogEnvelope:
         if priority and int(priority[1]) > 191:
             raise Undecodable(f"not syslog: priority {int(priority[1])} is over 191")
         facility: dict[str, object] = {} if priority is None else {"syslog.facility": int(priority[1]) >> 3}
-        severity = 0 if priority is None else SYSLOG_SEVERITIES[int(priority[1]) & 7]
+        severity = 0 if priority is None else severity_of_priority(int(priority[1]) & 7)
         if priority and priority[2]:
             return [self._rfc5424(line[priority.end() :], int(priority[2]), facility, severity)]
         rest = line[priority.end() :] if priority else line

@@ -7,11 +7,11 @@ from typing import Any
 from worker.codec.envelopes.fields import Fields
 from worker.codec.envelopes.values import (
     Entry,
+    level_severity,
     members,
     read_json,
     read_msgpack,
     read_msgpack_stream,
-    severity_of,
     text_of,
     time_of,
     write_json,
@@ -36,7 +36,7 @@ class Structure:
 
         Raises Undecodable where the message is declared and missing.
         """
-        severity = next((found for path in self.fields.level if (found := severity_of(_find(record, path)))), 0)
+        severity = next((found for path in self.fields.level if (found := level_severity(_find(record, path)))), 0)
         timestamp = NO_TIME
         for path in self.fields.timestamp:
             timestamp = time_of(_find(record, path), self.zone)

@@ -12,6 +12,7 @@ import msgpack
 import orjson
 
 from worker.errors import Undecodable
+from worker.parsing.headers.levels import severity_of, severity_of_priority
 from worker.parsing.timestamps import NO_TIME, SECOND
 
 #: Attribute names that Logloom writes itself.
@@ -23,37 +24,6 @@ _EPOCH_DAY = date(1970, 1, 1).toordinal()
 #: Smaller numbers (before March 1973) are no times.
 _FIRST_EPOCH_SECOND = 10**8
 _LAST_NS = (1 << 63) - 1
-
-#: OpenTelemetry severity numbers of the eight syslog severities, emergency first (appendix B of its log data model).
-SYSLOG_SEVERITIES = (21, 19, 18, 17, 13, 10, 9, 5)
-_WORDS = {
-    "trace": 1,
-    "verbose": 1,
-    "finest": 1,
-    "finer": 2,
-    "debug": 5,
-    "fine": 5,
-    "config": 7,
-    "info": 9,
-    "information": 9,
-    "informational": 9,
-    "notice": 10,
-    "success": 10,
-    "warn": 13,
-    "warning": 13,
-    "err": 17,
-    "error": 17,
-    "severe": 17,
-    "exception": 17,
-    "crit": 18,
-    "critical": 18,
-    "dpanic": 18,
-    "alert": 19,
-    "fatal": 21,
-    "emerg": 21,
-    "emergency": 21,
-    "panic": 21,
-}
 
 
 class Number(str):
@@ -286,7 +256,7 @@ def _in_range(ns: int) -> int:
     return ns if NO_TIME < ns <= _LAST_NS else NO_TIME
 
 
-def severity_of(value: Any) -> int:
+def level_severity(value: Any) -> int:
     """Return the OpenTelemetry severity number of a level, 0 for none.
 
     Words in any case; numbers 0 to 7 are syslog's, 10 to 69 those of pino and bunyan.
@@ -296,7 +266,5 @@ def severity_of(value: Any) -> int:
     text = str(value)
     if len(text) <= 2 and text.isascii() and text.isdigit():
         number = int(text)
-        if number < 8:
-            return SYSLOG_SEVERITIES[number]
-        return min(1 + 4 * (number // 10 - 1), 21) if 10 <= number <= 69 else 0
-    return _WORDS.get(text.lower(), 0)
+        return min(1 + 4 * (number // 10 - 1), 21) if 10 <= number <= 69 else severity_of_priority(number)
+    return severity_of(text.encode())
