@@ -1,0 +1,135 @@
+"""Events out of columns: every row that has a template becomes one. Knows nothing of Kafka but a record's offset."""
+
+from collections.abc import Mapping, Sequence
+from typing import Literal
+
+import numpy as np
+
+from worker.columns.json_events import (
+    UNKNOWN_TEMPLATE,
+    batch_pieces,
+    fixed_pieces,
+    template_pieces,
+    write_json,
+)
+from worker.columns.layout import MAX_FIELDS, MAX_PARAMETERS, U8, Events, Headers, Matches, Records, Texts
+from worker.columns.pieces import TemplatePieces, lay_out
+from worker.parsing.templates import Template
+from worker.parsing.timestamps import rfc3339
+
+#: The buffer starts with this many bytes, and one that has grown beyond the other is not kept for the next batch.
+_FIRST_BYTES = 1 << 20
+_MOST_KEPT_BYTES = 64 << 20
+
+_NO_RECORDS = Records(np.zeros(0, np.uint8), *(np.zeros(0, np.int64) for _ in range(8)))
+
+
+class EventWriter:
+    """Writes events of one source. Not for two threads at once."""
+
+    def __init__(
+        self,
+        *,
+        resource: Mapping[str, object],
+        fields: Sequence[Sequence[tuple[str, str]]] = (),
+        format: Literal["json", "msgpack"] = "json",  # noqa: A002  # the setting's name
+        template_attribute: str = "log.record.template",
+    ) -> None:
+        """Prepare what holds for all batches.
+
+        `fields`: per header format, the name and the kind ("text" or "integer") of each of its fields. `resource`: what
+        the events carry as their resource; any JSON.
+        """
+        self._template_attribute = template_attribute
+        self._fixed = lay_out(fixed_pieces(resource, [[name for name, _ in row] for row in fields]))
+        self._field_is_integer = np.zeros(MAX_FIELDS * len(fields), np.uint8)
+        for index, row in enumerate(fields):
+            for place, (_, kind) in enumerate(row):
+                self._field_is_integer[index * MAX_FIELDS + place] = kind == "integer"
+        self._templates = TemplatePieces()
+        self._buffer: U8 = np.empty(_FIRST_BYTES, np.uint8)
+        self._edge = np.zeros(2 * MAX_PARAMETERS, np.int64)
+        self._edge_characters = np.zeros(2 * MAX_PARAMETERS, np.int64)
+
+    def set_template(self, row: int, template: Template) -> None:
+        """Let `row` of the template table be `template` from now on.
+
+        Raises ValueError where it has more than MAX_PARAMETERS.
+        """
+        if len(template.names) > MAX_PARAMETERS:
+            raise ValueError(f"template {template.id} has {len(template.names)} parameters, more than {MAX_PARAMETERS}")
+        self._templates.set(row, template_pieces(template, self._template_attribute))
+
+    def clear_template(self, row: int) -> None:
+        """Forget the template in `row`, if there is one."""
+        self._templates.clear(row)
+
+    def write(
+        self,
+        texts: Texts,
+        headers: Headers,
+        matches: Matches,
+        records: Records | None,
+        *,
+        source: str,
+        topic: str | None,
+        partition: int,
+        parser_version: str,
+        observed_ns: int,
+        terminator: bytes = b"",
+    ) -> Events:
+        """Write an event for each row with a template and a text; the others get length -1.
+
+        The events' buffer is this writer's own: the next call writes over it. Without a `topic` (lines of a file) the
+        members topic, partition and offset are left out and `records` may be None. `terminator` follows each event.
+
+        Raises:
+            LookupError: a row's template was never set, or was cleared.
+            ValueError: a row has not as many parameters as its template.
+
+        """
+        batch = lay_out(
+            batch_pieces(
+                source=source,
+                topic=topic,
+                partition=partition,
+                parser_version=parser_version,
+                observed=rfc3339(observed_ns, 3),
+                terminator=terminator,
+            )
+        )
+        start = np.empty(texts.start.size, np.int64)
+        length = np.empty(texts.start.size, np.int64)
+        buffer = self._buffer
+        row = position = 0
+        while True:
+            row, position, room = write_json(
+                buffer,
+                position,
+                row,
+                start,
+                length,
+                texts,
+                headers,
+                matches,
+                _NO_RECORDS if records is None else records,
+                self._fixed,
+                batch,
+                self._templates.columns,
+                self._field_is_integer,
+                self._edge,
+                self._edge_characters,
+                topic is not None,
+            )
+            if room <= 0:
+                break
+            larger = np.empty(max(position + room, 2 * buffer.size), np.uint8)
+            larger[:position] = buffer[:position]
+            buffer = larger
+        if room == UNKNOWN_TEMPLATE:
+            raise LookupError(f"row {row} has template {matches.template[row]}, which was never set or was cleared")
+        if room < 0:
+            raise ValueError(f"row {row} has {matches.parameter_count[row]} parameters, its template has others")
+        if buffer.size <= _MOST_KEPT_BYTES:
+            self._buffer = buffer
+        return Events(buffer=buffer[:position], start=start, length=length)

@@ -1,0 +1,274 @@
+"""Events as JSON, one object a row: the pieces that are rendered ahead of time, and the kernel that joins them.
+
+The layout is that of `worker/DESIGN.md`; the reference is `worker.codec.events`.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import orjson
+
+from worker.columns.jit import copy_bytes, inlined, kernel
+from worker.columns.layout import I64, MAX_FIELDS, NO_TIME, TIER_MODEL, U8, Headers, Matches, Records, Texts
+from worker.columns.pieces import Fragments, Pieces, put
+from worker.columns.text import PADDING, copy_padded, write_cut_text, write_integer, write_text
+from worker.columns.timestamps import write_timestamp
+from worker.columns.types import parameter_type_code
+from worker.parsing.templates import Template
+from worker.parsing.types import TYPES
+
+#: What the kernels return instead of the room that they need.
+UNKNOWN_TEMPLATE, WRONG_PARAMETER_COUNT = -1, -2
+
+#: OpenTelemetry's short names, four numbers each, from 1 on.
+SEVERITIES = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL")
+MAX_SEVERITY = 4 * len(SEVERITIES)
+
+# Pieces that hold for a writer's life, by number.
+_TIMESTAMP, _LEVEL, _BODY, _VALUE, _NEXT_VALUE, _END, _PARAMETERS_END, _NO_PARAMETERS, _RESOURCE = range(9)
+_FIRST_LEVEL_END = 9  # by severity number: what follows a level as written
+_FIRST_SEVERITY = _FIRST_LEVEL_END + MAX_SEVERITY + 1  # by severity number: where no level is written
+_FIRST_TYPE = _FIRST_SEVERITY + MAX_SEVERITY + 1
+_FIRST_FIELD = _FIRST_TYPE + len(TYPES)  # by format * MAX_FIELDS + field
+# Pieces of one batch.
+_TIMED, _UNTIMED, _PROVENANCE, _HIT, _MISS, _CLOSE = range(6)
+# A template's pieces; then one per parameter.
+_HEAD, _CONFIDENCE, _FIRST_NAME = range(3)
+
+#: Most bytes of a parameter beside its value and its name: pieces and two integers.
+_PARAMETER_ROOM = 160
+
+
+def _text(text: str) -> bytes:
+    return orjson.dumps(text)
+
+
+def fixed_pieces(resource: Mapping[str, object], fields: Sequence[Sequence[str]]) -> list[bytes]:
+    """Render what holds for a writer's life. `fields`: the names of each format's fields."""
+    numbers = [b'"severity_number":%d' % number for number in range(1, MAX_SEVERITY + 1)]
+    names = [_text(SEVERITIES[index // 4]) for index in range(MAX_SEVERITY)]
+    return [
+        b'{"timestamp":"',
+        b',"severity_text":"',
+        b',"body":"',
+        b'{"value":"',
+        b'},{"value":"',
+        b',"end":',
+        b"}]",
+        b"]",
+        b'","resource":' + orjson.dumps(dict(resource)) + b',"attributes":{',
+        b'"',
+        *(b'",' + number for number in numbers),
+        b"",
+        *(b',"severity_text":%b,%b' % both for both in zip(names, numbers, strict=True)),
+        *(b'","type":"%b"' % name.encode() for name in TYPES),
+        *(b",%b:" % _text(name) if name else b"" for row in fields for name in [*row, *[""] * (MAX_FIELDS - len(row))]),
+    ]
+
+
+def batch_pieces(
+    *, source: str, topic: str | None, partition: int, parser_version: str, observed: bytes, terminator: bytes
+) -> list[bytes]:
+    """Render what holds for one batch. `observed`: the time of observation as RFC 3339."""
+    place = b""
+    if topic is not None:
+        place = b',"logloom.topic":%b,"logloom.partition":%d,"logloom.offset":' % (_text(topic), partition)
+    parser = b',"logloom.parser":%b' % _text(parser_version)
+    return [
+        b'","observed_timestamp":"%b"' % observed,
+        b'{"observed_timestamp":"%b"' % observed,
+        b',"logloom.source":' + _text(source) + place,
+        parser + b',"logloom.cache":"hit","logloom.confidence":',
+        parser + b',"logloom.cache":"miss","logloom.confidence":',
+        b"}}" + terminator,
+    ]
+
+
+def template_pieces(template: Template, attribute: str) -> list[bytes]:
+    """Render what holds for one template; `attribute` is the name under which events carry it."""
+    return [
+        b'%b:%b,"log.record.template.id":"%b","log.record.parameters":['
+        % (_text(attribute), _text(template.text), template.id.encode()),
+        orjson.dumps(round(template.confidence, 4)),
+        *(b',"name":%b,"start":' % _text(name) if name else b',"start":' for name in template.names),
+    ]
+
+
+@inlined
+def event_time(texts: Texts, headers: Headers, records: Records, row: int) -> tuple[int, int]:
+    """Return the row's time in nanoseconds, NO_TIME for none, and its digits after the second."""
+    if headers.timestamp[row] != NO_TIME:
+        return headers.timestamp[row], int(headers.precision[row])
+    ns = texts.timestamp[row]
+    if ns != NO_TIME:
+        if ns % 1_000_000 == 0:
+            return ns, 3
+        if ns % 1_000 == 0:
+            return ns, 6
+        return ns, 9
+    record = texts.record[row]
+    if 0 <= record < records.timestamp.size:
+        milliseconds = records.timestamp[record]
+        # Beyond, nanoseconds leave 64 bits: the year 2262.
+        if 0 <= milliseconds <= 9_223_372_036_854:
+            return milliseconds * 1_000_000, 3
+    return NO_TIME, 0
+
+
+@inlined
+def is_json_integer(source: U8, start: int, length: int) -> bool:
+    """Tell whether the span can stand as a JSON number: at most 18 digits, no leading zero."""
+    at, end = start, start + length
+    if source[at] == 0x2D:
+        at += 1
+    digits = end - at
+    if digits < 1 or digits > 18 or (source[at] == 0x30 and length > 1):
+        return False
+    while at < end:
+        if source[at] < 0x30 or source[at] > 0x39:
+            return False
+        at += 1
+    return True
+
+
+@inlined
+def row_room(
+    texts: Texts, headers: Headers, matches: Matches, templates: Fragments, row: int, per_byte: int, per_parameter: int
+) -> int:
+    """Return the most bytes that the row's own text can take, where a byte of text takes `per_byte` at most."""
+    template = matches.template[row]
+    count = templates.parameter_count[template]
+    first_piece = templates.first[template]
+    text = max(headers.message_length[row], 0) + max(headers.level_length[row], 0)
+    for parameter in range(matches.first_parameter[row], matches.first_parameter[row] + count):
+        text += max(matches.end[parameter] - matches.start[parameter], 0)
+    if headers.format[row] >= 0:
+        for field in range(headers.field_length.shape[1]):
+            text += max(headers.field_length[row, field], 0)
+    pieces = templates.edges[first_piece + 2 + count] - templates.edges[first_piece]
+    return per_byte * text + pieces + per_parameter * count + max(texts.attributes_length[row], 0)  # type: ignore[no-any-return]
+
+
+@kernel
+def write_json(
+    target: U8,
+    position: int,
+    row: int,
+    event_start: I64,
+    event_length: I64,
+    texts: Texts,
+    headers: Headers,
+    matches: Matches,
+    records: Records,
+    fixed: Pieces,
+    batch: Pieces,
+    templates: Fragments,
+    field_is_integer: U8,
+    edge: I64,
+    edge_characters: I64,
+    with_offset: bool,
+) -> tuple[int, int, int]:
+    """Write the events of the rows from `row` on.
+
+    Returns the row that comes next, the position after its predecessors, and 0 at the end, the bytes of room that the
+    row needs where `target` has fewer, or one of the errors. Scratch: `edge` and `edge_characters`, two per parameter.
+    """
+    source = texts.buffer
+    batch_room = fixed.buffer.size + batch.buffer.size + 128
+    while row < texts.start.size:
+        template = matches.template[row]
+        event_start[row] = position
+        event_length[row] = -1
+        if template < 0 or texts.length[row] < 0:
+            row += 1
+            continue
+        if template >= templates.first.size or templates.first[template] < 0:
+            return row, position, UNKNOWN_TEMPLATE
+        count = templates.parameter_count[template]
+        if matches.parameter_count[row] != count:
+            return row, position, WRONG_PARAMETER_COUNT
+        room = batch_room + row_room(texts, headers, matches, templates, row, 6, _PARAMETER_ROOM) + PADDING
+        if position + room > target.size:
+            return row, position, room
+
+        ns, precision = event_time(texts, headers, records, row)
+        if ns != NO_TIME:
+            position = put(target, position, fixed.buffer, fixed.edges, _TIMESTAMP)
+            position = write_timestamp(target, position, ns, precision)
+            position = put(target, position, batch.buffer, batch.edges, _TIMED)
+        else:
+            position = put(target, position, batch.buffer, batch.edges, _UNTIMED)
+
+        severity = int(headers.severity[row])
+        if severity == 0:
+            severity = int(texts.severity[row])
+        if severity > MAX_SEVERITY:
+            severity = 0
+        if headers.level_length[row] > 0:
+            start = headers.level_start[row]
+            end = start + headers.level_length[row]
+            position = put(target, position, fixed.buffer, fixed.edges, _LEVEL)
+            position, _, _ = write_text(target, position, source, start, end, end, True)
+            position = put(target, position, fixed.buffer, fixed.edges, _FIRST_LEVEL_END + severity)
+        else:
+            position = put(target, position, fixed.buffer, fixed.edges, _FIRST_SEVERITY + severity)
+
+        position = put(target, position, fixed.buffer, fixed.edges, _BODY)
+        start = headers.message_start[row]
+        end = start + headers.message_length[row]
+        first = matches.first_parameter[row]
+        position = write_cut_text(
+            target, position, source, start, end, matches.start, matches.end, first, count, edge, edge_characters, True
+        )
+        position = put(target, position, fixed.buffer, fixed.edges, _RESOURCE)
+
+        piece = templates.first[template]
+        position = put(target, position, templates.buffer, templates.edges, piece + _HEAD)
+        for parameter in range(count):
+            position = put(target, position, fixed.buffer, fixed.edges, _VALUE if parameter == 0 else _NEXT_VALUE)
+            written = edge[2 * parameter]
+            position = copy_padded(target, position, target, written, edge[2 * parameter + 1] - written)
+            value_start = min(max(matches.start[first + parameter], start), end)
+            value_end = min(max(matches.end[first + parameter], value_start), end)
+            kind = parameter_type_code(source, value_start, value_end)
+            position = put(target, position, fixed.buffer, fixed.edges, _FIRST_TYPE + kind)
+            position = put(target, position, templates.buffer, templates.edges, piece + _FIRST_NAME + parameter)
+            position = write_integer(target, position, edge_characters[2 * parameter])
+            position = put(target, position, fixed.buffer, fixed.edges, _END)
+            position = write_integer(target, position, edge_characters[2 * parameter + 1])
+        position = put(target, position, fixed.buffer, fixed.edges, _PARAMETERS_END if count > 0 else _NO_PARAMETERS)
+
+        header = headers.format[row]
+        if header >= 0:
+            for field in range(headers.field_length.shape[1]):
+                length = headers.field_length[row, field]
+                if length <= 0:
+                    continue
+                start = headers.field_start[row, field]
+                place = header * MAX_FIELDS + field
+                position = put(target, position, fixed.buffer, fixed.edges, _FIRST_FIELD + place)
+                if field_is_integer[place] != 0 and is_json_integer(source, start, length):
+                    copy_bytes(target, position, source, start, length)
+                    position += length
+                else:
+                    target[position] = 0x22
+                    position, _, _ = write_text(
+                        target, position + 1, source, start, start + length, start + length, True
+                    )
+                    target[position] = 0x22
+                    position += 1
+
+        length = texts.attributes_length[row]
+        if length > 0:
+            target[position] = 0x2C
+            copy_bytes(target, position + 1, texts.attributes_buffer, texts.attributes_start[row], length)
+            position += length + 1
+
+        position = put(target, position, batch.buffer, batch.edges, _PROVENANCE)
+        if with_offset:
+            position = write_integer(target, position, records.offset[texts.record[row]])
+        position = put(target, position, batch.buffer, batch.edges, _MISS if matches.tier[row] == TIER_MODEL else _HIT)
+        position = put(target, position, templates.buffer, templates.edges, piece + _CONFIDENCE)
+        position = put(target, position, batch.buffer, batch.edges, _CLOSE)
+        event_length[row] = position - event_start[row]
+        row += 1
+    return row, position, 0
