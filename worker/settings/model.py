@@ -64,7 +64,7 @@ class Kafka(Group):
     """What opens the key."""
     ssl_check_hostname: bool = True
     """Must the broker's certificate carry the name that was dialled?"""
-    isolation_level: Lower[Literal["read_uncommitted", "read_committed"]] = "read_uncommitted"
+    isolation_level: Lower[Literal["read_uncommitted", "read_committed"]] = "read_committed"
     """May records of transactions that are open or were aborted be read?"""
     auto_offset_reset: Lower[Literal["earliest", "latest"]] = "earliest"
     """Where to start in a partition without a committed offset."""
