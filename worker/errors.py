@@ -5,6 +5,7 @@
     │   ├── Undecodable          the envelope can't be read
     │   ├── TooLarge             a record is over the configured limit
     │   └── Unparsable           no template fits the message
+    ├── StoreUnavailable         Redis does not answer: the worker goes on without it
     └── BadWorld                 stops the process
         ├── CorruptRecordBatch   a record batch fails its checksum or lies about its lengths
         ├── DeliveryFailed       the broker did not acknowledge an event
@@ -43,11 +44,20 @@ class TooLarge(BadInput):
 
     reason = "too_large"
 
+    def __init__(self, message: str | None = None, *, rows: tuple[int, ...] = ()) -> None:
+        super().__init__(message)
+        #: Every row of the batch that is too large, where a batch was at hand.
+        self.rows = rows
+
 
 class Unparsable(BadInput):
     """No template fits the message."""
 
     reason = "unparsable"
+
+
+class StoreUnavailable(LogloomError):
+    """The template store in Redis does not answer; the worker goes on with what the process knows."""
 
 
 class BadWorld(LogloomError):
