@@ -1,0 +1,213 @@
+"""The private parts of aiokafka that this project leans on, all of them, and what it makes of them.
+
+Fetch: aiokafka's fetcher turns each partition's answer into a `PartitionRecords`, whose iterator yields what
+`getmany` returns. `BatchFetcher` is that fetcher with another class in its place, which yields whole record batches:
+fetching, positions, rebalance and back-pressure stay aiokafka's own.
+
+Produce: `AIOKafkaProducer.send_batch` takes whatever has the methods of its own `BatchBuilder`.
+`EncodedBatchBuilder` has them, around a record batch that is encoded already.
+
+`tests/transport/test_seam.py` fails when aiokafka changes one of these parts.
+"""
+
+import struct
+from collections.abc import Callable, Iterator
+from importlib.metadata import version
+from types import FunctionType
+from typing import Any, Final, Protocol, cast
+
+import google_crc32c
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.consumer import consumer as consumer_module
+from aiokafka.consumer import fetcher as fetcher_module
+from aiokafka.consumer.fetcher import READ_COMMITTED, Fetcher, PartitionRecords
+from aiokafka.errors import ProducerClosed
+from aiokafka.record.control_record import ABORT_MARKER, ControlRecord
+from aiokafka.record.default_records import DefaultRecordBatch
+
+from worker.errors import CorruptRecordBatch, WrongSettings
+from worker.transport.batches import FetchedBatch, RawBatch, split_batches
+
+#: The versions whose private parts were read and tested.
+SUPPORTED: Final = "0.14."
+#: Where a record batch holds its checksum and what the checksum covers to the end.
+_CHECKSUM_AT, _COVERED_FROM = 17, 21
+#: Attributes, then producer id, epoch and base sequence; and the bit that says: written in a transaction.
+_ATTRIBUTES_AT, _PRODUCER_AT, _TRANSACTIONAL = 21, 43, 0x10
+
+
+def check_version() -> None:
+    """Raise WrongSettings if the installed aiokafka is not one whose private parts are known."""
+    installed = version("aiokafka")
+    if not installed.startswith(SUPPORTED):
+        raise WrongSettings(f"aiokafka {installed} is installed; this version of Logloom works with {SUPPORTED}x")
+
+
+class ResponseBatches:
+    """One partition's answer to a fetch, in the place of aiokafka's `MemoryRecords`.
+
+    What is broken in it raises from `next_batch`, where the caller of `getmany` sees it; an exception from the
+    constructor would end aiokafka's fetch task unseen, and the consumer would wait for ever.
+    """
+
+    def __init__(self, response: bytes) -> None:
+        self._size = len(response)
+        self._batches = split_batches(response)
+        self._error: CorruptRecordBatch | None = None
+        self._next = self._advance()
+
+    def size_in_bytes(self) -> int:
+        """Return the size of the answer; aiokafka tells by it that a batch was too large to be fetched."""
+        return self._size
+
+    def has_next(self) -> bool:
+        """Say whether `next_batch` has something to return or to raise."""
+        return self._next is not None or self._error is not None
+
+    def next_batch(self) -> RawBatch | None:
+        """Return the next whole batch, None behind the last. Raises CorruptRecordBatch."""
+        if self._next is None and self._error is not None:
+            raise self._error
+        batch, self._next = self._next, self._advance()
+        return batch
+
+    def _advance(self) -> RawBatch | None:
+        try:
+            return next(self._batches, None)
+        except CorruptRecordBatch as exc:
+            self._error = exc
+            return None
+
+
+class PartitionBatches(PartitionRecords):
+    """Yields a `FetchedBatch` per record batch, in the place of aiokafka's records one by one.
+
+    Drops control batches, and under read_committed those of aborted transactions. `next_fetch_offset` moves before
+    a batch is handed out, as aiokafka's own does: `FetchResult` takes the consumer's position from it.
+    """
+
+    _records: ResponseBatches
+    next_fetch_offset: int
+
+    def _unpack_records(self) -> Iterator[FetchedBatch]:
+        while (batch := self._records.next_batch()) is not None:
+            fetch_offset = max(self.next_fetch_offset, batch.base_offset)
+            if batch.next_offset <= self.next_fetch_offset:
+                continue
+            is_wanted = not self._is_aborted(batch) and not batch.is_control and batch.record_count > 0
+            self.next_fetch_offset = batch.next_offset
+            if is_wanted:
+                yield FetchedBatch(
+                    topic=self._tp.topic,
+                    partition=self._tp.partition,
+                    # A copy: a view would keep the whole answer alive as long as one of its batches is in flight.
+                    data=bytes(batch.data),
+                    fetch_offset=fetch_offset,
+                    next_offset=batch.next_offset,
+                )
+
+    def _is_aborted(self, batch: RawBatch) -> bool:
+        if self._isolation_level != READ_COMMITTED or batch.producer_id < 0:
+            return False
+        self._consume_aborted_up_to(batch.base_offset)
+        if batch.is_control and _ends_aborted(batch):
+            # `discard`: Kafka may send an abort marker for a partition that the transaction never wrote to.
+            self._aborted_producers.discard(batch.producer_id)
+        return batch.is_transactional and batch.producer_id in self._aborted_producers
+
+
+def _ends_aborted(batch: RawBatch) -> bool:
+    control = DefaultRecordBatch(bytes(batch.data))
+    if not control.validate_crc():
+        raise CorruptRecordBatch(f"the control batch at offset {batch.base_offset} fails its checksum")
+    record = next(control, None)
+    if record is None:
+        raise CorruptRecordBatch(f"the control batch at offset {batch.base_offset} is empty")
+    return bool(ControlRecord.parse(record.key) == ABORT_MARKER)
+
+
+def _with_globals(function: Any, **replaced: Any) -> Callable[..., Any]:
+    """Return `function` seeing other classes under some of its module's names; the module itself stays as it is."""
+    original = cast("FunctionType", function)
+    missing = replaced.keys() - set(original.__code__.co_names)
+    if missing or original.__closure__:
+        raise WrongSettings(f"aiokafka's {original.__qualname__} does not use {sorted(missing)} any more")
+    names = {**original.__globals__, **replaced}
+    copy = FunctionType(original.__code__, names, original.__name__, original.__defaults__)
+    copy.__kwdefaults__ = original.__kwdefaults__
+    return copy
+
+
+class BatchFetcher(Fetcher):
+    """aiokafka's fetcher, handing out record batches."""
+
+    _proc_fetch_request = _with_globals(
+        fetcher_module.Fetcher._proc_fetch_request,  # noqa: SLF001 - this module is the place for it
+        MemoryRecords=ResponseBatches,
+        PartitionRecords=PartitionBatches,
+    )
+
+
+class BatchConsumer(AIOKafkaConsumer):
+    """aiokafka's consumer, whose `getmany` returns record batches."""
+
+    start = _with_globals(consumer_module.AIOKafkaConsumer.start, Fetcher=BatchFetcher)
+
+
+class Encoded(Protocol):
+    """A record batch ready to be produced, but for what the producer itself knows."""
+
+    @property
+    def data(self) -> bytearray:
+        """The record batch, header included."""
+
+    @property
+    def record_count(self) -> int:
+        """How many records it holds."""
+
+
+class EncodedBatchBuilder:
+    """A record batch that is encoded already, in the place of aiokafka's `BatchBuilder`.
+
+    aiokafka sets the producer's id, epoch and sequence once, before the first try, and sends the same bytes again on
+    a retry: that is what makes the broker drop a batch that it has.
+    """
+
+    def __init__(self, encoded: Encoded, *, is_transactional: bool = False) -> None:
+        self._data = encoded.data
+        self._record_count = encoded.record_count
+        self._is_transactional = is_transactional
+
+    def append(self, *, timestamp: Any, key: Any, value: Any, headers: Any = ()) -> None:
+        """Return None, which says: full. Records sent one by one go to a batch of their own."""
+
+    def close(self) -> None:
+        """Do nothing: it was closed from the start."""
+
+    def closed(self) -> bool:
+        """Return True: it takes no more records and need not linger."""
+        return True
+
+    def size(self) -> int:
+        """Return its size in bytes."""
+        return len(self._data)
+
+    def record_count(self) -> int:
+        """Return the number of its records."""
+        return self._record_count
+
+    def _set_producer_state(self, producer_id: int, producer_epoch: int, base_sequence: int) -> None:
+        struct.pack_into(">qhi", self._data, _PRODUCER_AT, producer_id, producer_epoch, base_sequence)
+        if self._is_transactional:
+            (attributes,) = struct.unpack_from(">h", self._data, _ATTRIBUTES_AT)
+            struct.pack_into(">h", self._data, _ATTRIBUTES_AT, attributes | _TRANSACTIONAL)
+        checksum = google_crc32c.value(bytes(memoryview(self._data)[_COVERED_FROM:]))
+        struct.pack_into(">I", self._data, _CHECKSUM_AT, checksum)
+
+    def _build(self) -> bytearray:
+        return self._data
+
+
+def give_up(producer: AIOKafkaProducer) -> None:
+    """Fail everything that `producer` holds, so that stopping it does not wait for a broker that may be gone."""
+    producer._message_accumulator.fail_all(ProducerClosed())  # noqa: SLF001 - this module is the place for it
