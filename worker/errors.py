@@ -9,6 +9,7 @@
     └── BadWorld                 stops the process
         ├── CorruptRecordBatch   a record batch fails its checksum or lies about its lengths
         ├── DeliveryFailed       the broker did not acknowledge an event
+        ├── Unreachable          a server that is needed does not answer, or refuses
         ├── WrongSettings        settings that can't be run with
         ├── WrongFormat          a header format that can't be compiled
         └── WrongModel           a checkpoint that is broken or does not fit
@@ -70,6 +71,10 @@ class CorruptRecordBatch(BadWorld):
 
 class DeliveryFailed(BadWorld):
     """The broker did not acknowledge what was produced."""
+
+
+class Unreachable(BadWorld):
+    """A server that is needed does not answer, or refuses."""
 
 
 class WrongSettings(BadWorld):

@@ -70,7 +70,7 @@ class Metrics:
 
     def __init__(self, *, sources: Iterable[str] = (), registry: CollectorRegistry | None = None) -> None:
         self.registry = registry = registry or CollectorRegistry()
-        disable_created_metrics()  # a second series for each counter, which nobody asks for
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter, which nobody asks for
         ProcessCollector(registry=registry)
 
         def counter(name: str, help_text: str, *labels: str) -> Counter:

@@ -1,0 +1,296 @@
+"""What is asked of the broker beside the hot path, through kafka-python: topics, offsets, lag, dead letters, the CLI.
+
+Every error of kafka-python becomes Unreachable or DeliveryFailed here, with the broker's address and what to do.
+"""
+
+import ssl
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import kafka.codec
+import kafka.record.default_records
+import kafka.record.legacy_records
+from aiokafka import codec as aiokafka_codec
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition
+from kafka.admin import ConfigResource, ConfigResourceType
+from kafka.errors import (
+    AuthorizationError,
+    KafkaError,
+    NoBrokersAvailable,
+    SaslAuthenticationFailedError,
+    TopicAlreadyExistsError,
+)
+from kafka.structs import OffsetAndTimestamp
+
+from worker.errors import DeliveryFailed, Unreachable
+from worker.settings import Kafka
+
+#: Longest wait for a first answer; a person waits in front of it.
+CONNECT_TIMEOUT_MS = 8_000
+
+Offsets = Mapping[TopicPartition, int]
+
+
+def ssl_context(settings: Kafka) -> ssl.SSLContext | None:
+    """Build what TLS needs, for either Kafka client; None without TLS. Raises Unreachable for files that don't fit."""
+    if not settings.security_protocol.endswith("SSL"):
+        return None
+    try:
+        context = ssl.create_default_context(cafile=settings.ssl_ca_location)
+        context.check_hostname = settings.ssl_check_hostname
+        if settings.ssl_certificate_location is not None:
+            password = settings.ssl_key_password
+            context.load_cert_chain(
+                settings.ssl_certificate_location,
+                settings.ssl_key_location,
+                password.get_secret_value() if password is not None else None,
+            )
+    except (ssl.SSLError, OSError) as exc:
+        raise Unreachable(f"the TLS files can't be used: {exc}; look at kafka.ssl_*_location") from exc
+    return context
+
+
+def connection_options(settings: Kafka) -> dict[str, Any]:
+    """Give the keyword arguments that connect any client of kafka-python."""
+    options: dict[str, Any] = {
+        "bootstrap_servers": list(settings.bootstrap_servers),
+        "client_id": settings.client_id,
+        "security_protocol": settings.security_protocol,
+        "ssl_context": ssl_context(settings),
+        "bootstrap_timeout_ms": CONNECT_TIMEOUT_MS,
+        "request_timeout_ms": settings.request_timeout_ms,
+    }
+    if settings.sasl_mechanism is not None:
+        options["sasl_mechanism"] = settings.sasl_mechanism
+        options["sasl_plain_username"] = settings.sasl_username
+        password = settings.sasl_password
+        options["sasl_plain_password"] = password.get_secret_value() if password is not None else None
+    return options
+
+
+@contextmanager
+def translated(settings: Kafka) -> Iterator[None]:
+    """Turn errors of kafka-python into Unreachable."""
+    try:
+        yield
+    except KafkaError as exc:
+        raise Unreachable(_reason(settings, exc)) from exc
+
+
+def _reason(settings: Kafka, exc: KafkaError) -> str:
+    brokers = ", ".join(settings.bootstrap_servers)
+    if isinstance(exc, SaslAuthenticationFailedError):
+        return f"{brokers} refuses the user {settings.sasl_username!r}; look at kafka.sasl_*"
+    if isinstance(exc, AuthorizationError):
+        return f"{brokers} does not allow this: {exc}; the user needs an ACL for it"
+    if isinstance(exc, NoBrokersAvailable) or "bootstrap" in str(exc).lower():
+        advice = "is it running, and kafka.bootstrap_servers (LOGLOOM_KAFKA__BOOTSTRAP_SERVERS) right?"
+        return f"no broker answers at {brokers}; {advice}"
+    return f"{brokers}: {type(exc).__name__}: {exc}"
+
+
+def teach_compression() -> None:
+    """Let kafka-python read and write snappy, lz4 and zstd by the codecs that aiokafka brings.
+
+    kafka-python looks for packages of its own for them, and without these can't read a compressed topic at all.
+    """
+    for name in ("snappy", "lz4", "zstd"):
+        if getattr(kafka.codec, f"has_{name}")():
+            continue
+        setattr(kafka.codec, f"has_{name}", getattr(aiokafka_codec, f"has_{name}"))
+        records: tuple[ModuleType, ...] = (kafka.codec, kafka.record.default_records, kafka.record.legacy_records)
+        for module in records:
+            for direction in ("encode", "decode"):
+                if hasattr(module, f"{name}_{direction}"):
+                    setattr(module, f"{name}_{direction}", getattr(aiokafka_codec, f"{name}_{direction}"))
+
+
+@contextmanager
+def producer(settings: Kafka, **options: Any) -> Iterator[KafkaProducer]:
+    """Open a producer whose sends are acknowledged by all replicas. Raises Unreachable."""
+    teach_compression()
+    with translated(settings):
+        opened = KafkaProducer(**connection_options(settings), acks="all", **options)
+        try:
+            yield opened
+        finally:
+            opened.close(timeout=5)
+
+
+@contextmanager
+def consumer(settings: Kafka, **options: Any) -> Iterator[KafkaConsumer]:
+    """Open a consumer outside of any group: it commits nothing by itself. Raises Unreachable."""
+    teach_compression()
+    with translated(settings):
+        opened = KafkaConsumer(
+            **connection_options(settings),
+            **{
+                "group_id": None,
+                "enable_auto_commit": False,
+                "allow_auto_create_topics": False,
+                "isolation_level": settings.isolation_level,
+                **options,
+            },
+        )
+        try:
+            yield opened
+        finally:
+            opened.close()
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Cluster:
+    """The broker that answered."""
+
+    brokers: int
+    #: Such as `4.1`.
+    version: str
+
+
+class Admin:
+    """Looks after topics and offsets. A context manager."""
+
+    def __init__(self, settings: Kafka) -> None:
+        """Connect. Raises Unreachable."""
+        self._settings = settings
+        with translated(settings):
+            self._client = KafkaAdminClient(**connection_options(settings))
+
+    def __enter__(self) -> "Admin":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def cluster(self) -> Cluster:
+        """Say what answers."""
+        with translated(self._settings):
+            described = self._client.describe_cluster()
+            version = self._client.get_broker_version_data(described["brokers"][0]["broker_id"]).broker_version
+        return Cluster(brokers=len(described["brokers"]), version=".".join(map(str, version)))
+
+    def partitions(self) -> dict[str, int]:
+        """Count the partitions of every topic."""
+        with translated(self._settings):
+            topics = self._client.describe_topics()
+        return {topic["name"]: len(topic["partitions"]) for topic in topics if not topic["error_code"]}
+
+    def topic_config(self, topic: str, name: str) -> str | None:
+        """Give what the broker has set as `name` for `topic`, its default included; None where it does not tell."""
+        wanted = ConfigResource(ConfigResourceType.TOPIC, topic, configs={name: None})
+        with translated(self._settings):
+            answer = self._client.describe_configs([wanted], config_filter="all")
+        value = answer["topic"][topic].get(name, {}).get("value")
+        return None if value is None else str(value)
+
+    def create_topics(
+        self, partitions: Mapping[str, int], *, replication_factor: int = -1, configs: Mapping[str, str] | None = None
+    ) -> frozenset[str]:
+        """Create topics with so many partitions, and give the new ones; those that are there stay as they are.
+
+        A replication factor of -1 is the broker's default. Returns when the broker serves them.
+        """
+        created = set()
+        for topic, count in partitions.items():
+            options = {
+                "num_partitions": count,
+                "replication_factor": replication_factor,
+                "configs": dict(configs or {}),
+            }
+            with translated(self._settings):
+                try:
+                    self._client.create_topics({topic: options}, wait_for_metadata=True)
+                except TopicAlreadyExistsError:
+                    continue
+            created.add(topic)
+        return frozenset(created)
+
+    def end_offsets(self, topic_partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        """Give the offset that the next record of each partition gets."""
+        return self._offsets(topic_partitions, -1)
+
+    def begin_offsets(self, topic_partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        """Give the offset of the first record that each partition still holds."""
+        return self._offsets(topic_partitions, -2)
+
+    def _offsets(self, topic_partitions: Iterable[TopicPartition], position: int) -> dict[TopicPartition, int]:
+        with translated(self._settings):
+            answer: Mapping[TopicPartition, OffsetAndTimestamp] = self._client.list_partition_offsets(
+                dict.fromkeys(topic_partitions, position), isolation_level=self._settings.isolation_level
+            )
+        return {partition: found.offset for partition, found in answer.items()}
+
+    def committed(self, group: str) -> dict[TopicPartition, OffsetAndMetadata]:
+        """Give the offsets that `group` has committed."""
+        with translated(self._settings):
+            answer = self._client.list_group_offsets({group: None})[group]
+        return {partition: found for partition, found in answer.items() if found.offset >= 0}
+
+    def lag(self, group: str, topics: Iterable[str]) -> dict[TopicPartition, int]:
+        """Count the records of `topics` that `group` has not committed, by partition."""
+        partitions = self.topic_partitions(topics)
+        committed, begin, end = self.committed(group), self.begin_offsets(partitions), self.end_offsets(partitions)
+        return {
+            place: max(0, end[place] - (committed[place].offset if place in committed else begin[place]))
+            for place in partitions
+        }
+
+    def topic_partitions(self, topics: Iterable[str]) -> list[TopicPartition]:
+        """Give every partition of `topics`. Raises Unreachable where there is no such topic."""
+        counts = self.partitions()
+        missing = sorted(topic for topic in topics if topic not in counts)
+        if missing:
+            raise Unreachable(f"the broker has no topic {', '.join(missing)}")
+        return [TopicPartition(topic, number) for topic in topics for number in range(counts[topic])]
+
+
+def records_between(opened: KafkaConsumer, starts: Offsets, ends: Offsets) -> Iterator[Any]:
+    """Give the records from `starts` up to, not including, `ends`, partition by partition.
+
+    Raises Unreachable where a partition gives nothing new for a minute.
+    """
+    for place, end in ends.items():
+        opened.assign([place])
+        opened.seek(place, starts[place])
+        last_progress = time.monotonic()
+        # Records of a transaction that was aborted, and its marker, are passed over: the position tells of the end.
+        while (position := opened.position(place)) < end:
+            for record in opened.poll(timeout_ms=500).get(place, []):
+                if record.offset < end:
+                    yield record
+            if opened.position(place) > position:
+                last_progress = time.monotonic()
+            elif time.monotonic() - last_progress > 60:
+                raise Unreachable(f"{place.topic}[{place.partition}] gives nothing beyond offset {position} of {end}")
+
+
+@dataclass(slots=True)
+class Deliveries:
+    """Collects what the broker says about each send of one producer."""
+
+    acknowledged: int = 0
+    error: BaseException | None = None
+
+    def sent(self, future: Any) -> None:
+        """Watch over one send."""
+        future.add_callback(self._succeeded)
+        future.add_errback(self._failed)
+
+    def _succeeded(self, _metadata: object) -> None:
+        self.acknowledged += 1
+
+    def _failed(self, error: BaseException) -> None:
+        self.error = self.error or error
+
+    def check(self) -> None:
+        """Raise DeliveryFailed if any send so far has failed."""
+        if self.error is not None:
+            raise DeliveryFailed(f"the broker took {self.acknowledged:,} records, then: {self.error}") from self.error
