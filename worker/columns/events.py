@@ -32,7 +32,7 @@ class EventWriter:
         *,
         resource: Mapping[str, object],
         fields: Sequence[Sequence[tuple[str, str]]] = (),
-        format: Literal["json", "msgpack"] = "json",  # noqa: A002  # the setting's name
+        format: Literal["json", "msgpack"] = "json",  # noqa: A002, ARG002  # the setting's name
         template_attribute: str = "log.record.template",
     ) -> None:
         """Prepare what holds for all batches.

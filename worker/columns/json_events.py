@@ -94,23 +94,19 @@ def template_pieces(template: Template, attribute: str) -> list[bytes]:
 
 
 @inlined
-def event_time(texts: Texts, headers: Headers, records: Records, row: int) -> tuple[int, int]:
-    """Return the row's time in nanoseconds, NO_TIME for none, and its digits after the second."""
-    if headers.timestamp[row] != NO_TIME:
-        return headers.timestamp[row], int(headers.precision[row])
-    ns = texts.timestamp[row]
-    if ns != NO_TIME:
-        if ns % 1_000_000 == 0:
-            return ns, 3
-        if ns % 1_000 == 0:
-            return ns, 6
-        return ns, 9
-    record = texts.record[row]
-    if 0 <= record < records.timestamp.size:
-        milliseconds = records.timestamp[record]
-        # Beyond, nanoseconds leave 64 bits: the year 2262.
-        if 0 <= milliseconds <= 9_223_372_036_854:
-            return milliseconds * 1_000_000, 3
+def event_time(header_ns: int, header_digits: int, envelope_ns: int, record_milliseconds: int) -> tuple[int, int]:
+    """Choose a row's time: nanoseconds since the epoch, NO_TIME for none, and digits after the second."""
+    if header_ns != NO_TIME:
+        return header_ns, header_digits
+    if envelope_ns != NO_TIME:
+        if envelope_ns % 1_000_000 == 0:
+            return envelope_ns, 3
+        if envelope_ns % 1_000 == 0:
+            return envelope_ns, 6
+        return envelope_ns, 9
+    # Beyond, nanoseconds leave 64 bits: the year 2262.
+    if 0 <= record_milliseconds <= 9_223_372_036_854:
+        return record_milliseconds * 1_000_000, 3
     return NO_TIME, 0
 
 
@@ -128,24 +124,6 @@ def is_json_integer(source: U8, start: int, length: int) -> bool:
             return False
         at += 1
     return True
-
-
-@inlined
-def row_room(
-    texts: Texts, headers: Headers, matches: Matches, templates: Fragments, row: int, per_byte: int, per_parameter: int
-) -> int:
-    """Return the most bytes that the row's own text can take, where a byte of text takes `per_byte` at most."""
-    template = matches.template[row]
-    count = templates.parameter_count[template]
-    first_piece = templates.first[template]
-    text = max(headers.message_length[row], 0) + max(headers.level_length[row], 0)
-    for parameter in range(matches.first_parameter[row], matches.first_parameter[row] + count):
-        text += max(matches.end[parameter] - matches.start[parameter], 0)
-    if headers.format[row] >= 0:
-        for field in range(headers.field_length.shape[1]):
-            text += max(headers.field_length[row, field], 0)
-    pieces = templates.edges[first_piece + 2 + count] - templates.edges[first_piece]
-    return per_byte * text + pieces + per_parameter * count + max(texts.attributes_length[row], 0)  # type: ignore[no-any-return]
 
 
 @kernel
@@ -173,7 +151,7 @@ def write_json(
     row needs where `target` has fewer, or one of the errors. Scratch: `edge` and `edge_characters`, two per parameter.
     """
     source = texts.buffer
-    batch_room = fixed.buffer.size + batch.buffer.size + 128
+    batch_room = fixed.buffer.size + batch.buffer.size + PADDING + 128
     while row < texts.start.size:
         template = matches.template[row]
         event_start[row] = position
@@ -186,14 +164,31 @@ def write_json(
         count = templates.parameter_count[template]
         if matches.parameter_count[row] != count:
             return row, position, WRONG_PARAMETER_COUNT
-        room = batch_room + row_room(texts, headers, matches, templates, row, 6, _PARAMETER_ROOM) + PADDING
+        piece = templates.first[template]
+        first = matches.first_parameter[row]
+        header = headers.format[row]
+        text = max(headers.message_length[row], 0) + max(headers.level_length[row], 0)
+        for parameter in range(first, first + count):
+            text += max(matches.end[parameter] - matches.start[parameter], 0)
+        if header >= 0:
+            for field in range(MAX_FIELDS):
+                text += max(headers.field_length[row, field], 0)
+        pieces = templates.edges[piece + _FIRST_NAME + count] - templates.edges[piece]
+        # An escape is six bytes for one.
+        room = batch_room + 6 * text + pieces + _PARAMETER_ROOM * count + max(texts.attributes_length[row], 0)
         if position + room > target.size:
             return row, position, room
 
-        ns, precision = event_time(texts, headers, records, row)
+        record = texts.record[row]
+        ns, digits = event_time(
+            headers.timestamp[row],
+            int(headers.precision[row]),
+            texts.timestamp[row],
+            records.timestamp[record] if 0 <= record < records.timestamp.size else -1,
+        )
         if ns != NO_TIME:
             position = put(target, position, fixed.buffer, fixed.edges, _TIMESTAMP)
-            position = write_timestamp(target, position, ns, precision)
+            position = write_timestamp(target, position, ns, digits)
             position = put(target, position, batch.buffer, batch.edges, _TIMED)
         else:
             position = put(target, position, batch.buffer, batch.edges, _UNTIMED)
@@ -215,13 +210,11 @@ def write_json(
         position = put(target, position, fixed.buffer, fixed.edges, _BODY)
         start = headers.message_start[row]
         end = start + headers.message_length[row]
-        first = matches.first_parameter[row]
         position = write_cut_text(
             target, position, source, start, end, matches.start, matches.end, first, count, edge, edge_characters, True
         )
         position = put(target, position, fixed.buffer, fixed.edges, _RESOURCE)
 
-        piece = templates.first[template]
         position = put(target, position, templates.buffer, templates.edges, piece + _HEAD)
         for parameter in range(count):
             position = put(target, position, fixed.buffer, fixed.edges, _VALUE if parameter == 0 else _NEXT_VALUE)
@@ -237,9 +230,8 @@ def write_json(
             position = write_integer(target, position, edge_characters[2 * parameter + 1])
         position = put(target, position, fixed.buffer, fixed.edges, _PARAMETERS_END if count > 0 else _NO_PARAMETERS)
 
-        header = headers.format[row]
         if header >= 0:
-            for field in range(headers.field_length.shape[1]):
+            for field in range(MAX_FIELDS):
                 length = headers.field_length[row, field]
                 if length <= 0:
                     continue
@@ -265,7 +257,7 @@ def write_json(
 
         position = put(target, position, batch.buffer, batch.edges, _PROVENANCE)
         if with_offset:
-            position = write_integer(target, position, records.offset[texts.record[row]])
+            position = write_integer(target, position, records.offset[record])
         position = put(target, position, batch.buffer, batch.edges, _MISS if matches.tier[row] == TIER_MODEL else _HIT)
         position = put(target, position, templates.buffer, templates.edges, piece + _CONFIDENCE)
         position = put(target, position, batch.buffer, batch.edges, _CLOSE)
