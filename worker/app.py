@@ -20,7 +20,7 @@ import faust
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from worker.errors import DeliveryFailed, WrongSettings
-from worker.transport.batches import FetchedBatch, TopicPartition
+from worker.transport.batches import FetchedBatch, TopicPartition, join_batches
 from worker.transport.consumer import Fetching, RecordBatchConsumer, RecordBatchTransport, SourceApp, StockTransport
 from worker.transport.producer import RecordBatchProducer
 from worker.transport.subscriptions import Subscription, Subscriptions
@@ -37,8 +37,11 @@ Pack = Callable[[deque[Any]], tuple[FetchedBatch, Acknowledge]]
 
 #: How often to look whether Faust crashed.
 _CRASH_POLL_SECONDS = 0.25
-#: Records that the stock transport's lanes pack into one batch, at most.
+#: A lane puts small batches that wait together up to so many bytes, as fetched.
+_JOINED_BYTES = 512 * 1024
+#: Records that the stock transport's lanes pack into one batch, at most, and how long they wait for more.
 _STOCK_BATCH_RECORDS = 1000
+_STOCK_LINGER_SECONDS = 0.02
 #: Longest wait for Faust to stop once everything is drained, or given up.
 _STOP_SECONDS = 15.0
 
@@ -114,8 +117,17 @@ class AppSettings:
 class Lane:
     """What was fetched of one partition on its way to the processor: one batch after the other."""
 
-    def __init__(self, processor: BatchProcessor, pack: Pack, fail: Fail, predecessor: "Lane | None" = None) -> None:
+    def __init__(
+        self,
+        processor: BatchProcessor,
+        pack: Pack,
+        fail: Fail,
+        *,
+        linger_seconds: float = 0,
+        predecessor: "Lane | None" = None,
+    ) -> None:
         """`predecessor` is an earlier lane of the partition that is not through yet: it goes first."""
+        self._linger_seconds = linger_seconds
         self._processor = processor
         self._pack = pack
         self._fail = fail
@@ -153,6 +165,8 @@ class Lane:
                 await predecessor.stop()
             while not self._is_stopping:
                 if self._arrivals:
+                    if self._linger_seconds:
+                        await asyncio.sleep(self._linger_seconds)
                     batch, acknowledge = self._pack(self._arrivals)
                     await self._processor.process(batch, acknowledge)
                 else:
@@ -312,25 +326,45 @@ class WorkerApp:
         try:
             if self.settings.transport == "batches":
                 async for batch in stream.noack():
-                    self._lane(source, batch.topic_partition, self._take_batch).put(batch)
+                    self._lane(source, batch.topic_partition).put(batch)
             else:
                 async for event in stream.noack().events():
-                    partition = TopicPartition(event.message.topic, event.message.partition)
-                    self._lane(source, partition, pack_events).put(event)
+                    self._lane(source, TopicPartition(event.message.topic, event.message.partition)).put(event)
         except Exception as exc:
             self.fail(exc)
             raise
 
-    def _lane(self, source: str, partition: TopicPartition, pack: Pack) -> Lane:
+    def _lane(self, source: str, partition: TopicPartition) -> Lane:
         lane = self._lanes.get(partition)
         if lane is None or lane.is_stopping:
-            lane = self._lanes[partition] = Lane(self._processors[source], pack, self.fail, predecessor=lane)
+            are_batches = self.settings.transport == "batches"
+            lane = self._lanes[partition] = Lane(
+                self._processors[source],
+                self._take_batches if are_batches else pack_events,
+                self.fail,
+                linger_seconds=0 if are_batches else _STOCK_LINGER_SECONDS,
+                predecessor=lane,
+            )
         return lane
 
-    def _take_batch(self, arrivals: deque[FetchedBatch]) -> tuple[FetchedBatch, Acknowledge]:
-        batch = arrivals.popleft()
+    def _take_batches(self, arrivals: deque[FetchedBatch]) -> tuple[FetchedBatch, Acknowledge]:
+        taken = [arrivals.popleft()]
+        size = len(taken[0].data)
+        while arrivals and size + len(arrivals[0].data) <= _JOINED_BYTES:
+            taken.append(arrivals.popleft())
+            size += len(taken[-1].data)
         consumer: RecordBatchConsumer = cast("SourceApp", self._faust).consumer
-        return batch, consumer.acknowledgements.callback(batch)
+        callbacks = deque((batch, consumer.acknowledgements.callback(batch)) for batch in taken)
+
+        def acknowledge(up_to: int) -> None:
+            while callbacks and callbacks[0][0].fetch_offset < up_to:
+                batch, acknowledge_one = callbacks[0]
+                acknowledge_one(min(up_to, batch.next_offset))
+                if up_to < batch.next_offset:
+                    return
+                callbacks.popleft()
+
+        return join_batches(taken), acknowledge
 
     async def _drain(self, partitions: frozenset[TopicPartition]) -> bool:
         """Finish what was begun of `partitions`; return whether what was acknowledged may be committed."""
@@ -358,7 +392,9 @@ def pack_events(events: deque[Any]) -> tuple[FetchedBatch, Acknowledge]:
     for event in taken:
         message = event.message
         timestamp_ms = round(message.timestamp * 1000)
-        builder.append(message.offset - first.offset, timestamp_ms, message.key, message.value, message.headers)
+        builder.append(
+            message.offset - first.offset, timestamp_ms, message.key, message.value, list(message.headers or ())
+        )
     data = bytearray(builder.build())
     data[:8] = first.offset.to_bytes(8, "big")  # the builder counts from zero; the checksum does not cover these bytes
     batch = FetchedBatch(

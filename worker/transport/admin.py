@@ -8,8 +8,7 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import kafka.codec
 import kafka.record.default_records
@@ -24,10 +23,14 @@ from kafka.errors import (
     SaslAuthenticationFailedError,
     TopicAlreadyExistsError,
 )
-from kafka.structs import OffsetAndTimestamp
 
 from worker.errors import DeliveryFailed, Unreachable
 from worker.settings import Kafka
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    from kafka.structs import OffsetAndTimestamp
 
 #: Longest wait for a first answer; a person waits in front of it.
 CONNECT_TIMEOUT_MS = 8_000
@@ -160,7 +163,7 @@ class Admin:
         with translated(settings):
             self._client = KafkaAdminClient(**connection_options(settings))
 
-    def __enter__(self) -> "Admin":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -1,21 +1,18 @@
-"""A record batch (Kafka message format v2) as the broker sent it: its header, and where it lies in its partition.
-
-Knows neither Faust nor aiokafka. Checksum and records are `worker.columns.records`' business.
-"""
+"""What was fetched: Kafka record batches as the broker sent them. Knows neither Faust nor aiokafka."""
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
+
+from worker.columns.layout import Records
+from worker.columns.records import BatchInfo, read_batch_info, read_record_batch
 from worker.errors import CorruptRecordBatch
 
-#: Base offset, length of what follows it, leader epoch, magic, checksum, attributes, last offset delta, first and
-#: last timestamp, producer id, producer epoch, base sequence, number of records.
-_HEADER = struct.Struct(">qiibIhiqqqhii")
 #: Bytes of a batch before those that its length counts: base offset and the length itself.
 _LENGTH_END = 12
-_TRANSACTIONAL, _CONTROL = 0x10, 0x20
 
 
 class TopicPartition(NamedTuple):
@@ -27,15 +24,15 @@ class TopicPartition(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FetchedBatch:
-    """One record batch of one partition, still compressed."""
+    """Record batches of one partition that follow each other, still compressed; mostly it is one."""
 
     topic: str
     partition: int
-    #: The record batch, header included, as the broker sent it.
+    #: The record batches, headers included, as the broker sent them.
     data: bytes
-    #: First offset that is wanted: records of the batch below it were asked for before.
+    #: First offset that is wanted: records below it were asked for before.
     fetch_offset: int
-    #: Offset after the batch's last one.
+    #: Offset after the last one.
     next_offset: int
 
     @property
@@ -44,59 +41,60 @@ class FetchedBatch:
         return TopicPartition(self.topic, self.partition)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RawBatch:
-    """A record batch inside a fetch response, with what its header says."""
+class RawBatch(NamedTuple):
+    """A record batch inside a fetch response, and what its header says."""
 
     data: memoryview
-    base_offset: int
-    #: Offset after the last one that the batch stands for; compaction may have removed that record.
-    next_offset: int
-    producer_id: int
-    record_count: int
-    attributes: int
-
-    @property
-    def is_control(self) -> bool:
-        """Whether it holds a transaction's end instead of records."""
-        return bool(self.attributes & _CONTROL)
-
-    @property
-    def is_transactional(self) -> bool:
-        """Whether it was written in a transaction."""
-        return bool(self.attributes & _TRANSACTIONAL)
+    info: BatchInfo
 
 
 def split_batches(response: bytes) -> Iterator[RawBatch]:
     """Yield the whole batches of a fetch response; the broker may cut the last one off.
 
-    Raises CorruptRecordBatch for another message format or a length that can't be.
+    Raises CorruptRecordBatch for another message format or a header that can't be.
     """
     view, start = memoryview(response), 0
     while len(view) - start >= _LENGTH_END:
         (length,) = struct.unpack_from(">i", view, start + 8)
-        end = start + _LENGTH_END + length
-        if length <= 4:  # too short to hold the magic byte, which tells the format
+        if length < 0:
             raise CorruptRecordBatch(f"a record batch says that it is {length} bytes long")
+        end = start + _LENGTH_END + length
         if end > len(view):
             return
-        if view[start + 16] != 2:
-            raise CorruptRecordBatch(
-                f"the broker sent message format v{view[start + 16]}; only v2 (Kafka 0.11 and later) can be read"
-            )
-        if end - start < _HEADER.size:
-            raise CorruptRecordBatch(f"a record batch says that it is {length} bytes long")
-        yield _raw_batch(view[start:end])
+        yield RawBatch(view[start:end], read_batch_info(view[start:end]))
         start = end
 
 
-def _raw_batch(data: memoryview) -> RawBatch:
-    base_offset, _, _, _, _, attributes, last_delta, _, _, producer_id, _, _, count = _HEADER.unpack_from(data)
-    return RawBatch(
-        data=data,
-        base_offset=base_offset,
-        next_offset=base_offset + last_delta + 1,
-        producer_id=producer_id,
-        record_count=count,
-        attributes=attributes,
+def join_batches(batches: Sequence[FetchedBatch]) -> FetchedBatch:
+    """Make one of `batches`, which follow each other in one partition: many small ones cost more than they hold."""
+    if len(batches) == 1:
+        return batches[0]
+    first, last = batches[0], batches[-1]
+    return FetchedBatch(
+        topic=first.topic,
+        partition=first.partition,
+        data=b"".join(batch.data for batch in batches),
+        fetch_offset=first.fetch_offset,
+        next_offset=last.next_offset,
+    )
+
+
+def read_records(batch: FetchedBatch) -> Records:
+    """Decode the records of all record batches of `batch`, as one table. Raises CorruptRecordBatch."""
+    parts = [read_record_batch(raw.data, fetch_offset=batch.fetch_offset) for raw in split_batches(batch.data)]
+    if len(parts) == 1:
+        return parts[0]
+    if not parts:
+        raise CorruptRecordBatch(f"{batch.topic}-{batch.partition}: no whole record batch at {batch.fetch_offset}")
+    shifts = np.cumsum([0] + [part.buffer.size for part in parts[:-1]])
+    return Records(
+        buffer=np.concatenate([part.buffer for part in parts]),
+        offset=np.concatenate([part.offset for part in parts]),
+        timestamp=np.concatenate([part.timestamp for part in parts]),
+        key_start=np.concatenate([part.key_start + shift for part, shift in zip(parts, shifts, strict=True)]),
+        key_length=np.concatenate([part.key_length for part in parts]),
+        value_start=np.concatenate([part.value_start + shift for part, shift in zip(parts, shifts, strict=True)]),
+        value_length=np.concatenate([part.value_length for part in parts]),
+        headers_start=np.concatenate([part.headers_start + shift for part, shift in zip(parts, shifts, strict=True)]),
+        headers_length=np.concatenate([part.headers_length for part in parts]),
     )

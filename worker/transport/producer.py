@@ -14,9 +14,10 @@ from typing import Any, Self
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, KafkaTimeoutError
 
+from worker.columns.records import EncodedBatch
 from worker.errors import DeliveryFailed
 from worker.transport.batches import TopicPartition
-from worker.transport.seam import Encoded, EncodedBatchBuilder, check_version, give_up
+from worker.transport.seam import EncodedBatchBuilder, check_version, give_up
 
 #: Longest wait for the broker when disconnecting.
 _DISCONNECT_SECONDS = 5.0
@@ -46,6 +47,7 @@ class RecordBatchProducer:
         client_id: str | None = None,
         delivery_seconds: float = 120.0,
         max_bytes_in_flight: int = 32 << 20,
+        max_partition_batches_in_flight: int = 4,
         request_seconds: float = 30.0,
         compression: str | None = None,
         max_record_bytes: int = 1 << 20,
@@ -54,6 +56,8 @@ class RecordBatchProducer:
     ) -> None:
         """`delivery_seconds`: longest wait for the acknowledgement, retries included.
 
+        A few batches in flight keep a partition busy, for aiokafka has one on its way at a time. Whoever has more must
+        wait, and can put them together meanwhile: `max_partition_batches_in_flight`.
         `compression` and `max_record_bytes` are for single records; batches come as they are. `security` goes to
         aiokafka as it is (`security_protocol`, `ssl_context`, `sasl_...`).
         """
@@ -63,9 +67,12 @@ class RecordBatchProducer:
         self._transactional = transactional_id is not None
         self._bytes_in_flight = 0
         self._room = asyncio.Event()
-        # Locks serve in the order of asking; without them a sender can overtake one that has waited longer.
+        # Both serve in the order of asking; without them a sender can overtake one that has waited longer.
         self._admission = asyncio.Lock()
         self._turns: defaultdict[TopicPartition, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._places = defaultdict[TopicPartition, asyncio.Semaphore](
+            lambda: asyncio.Semaphore(max_partition_batches_in_flight)
+        )
         self._in_flight: set[asyncio.Task[Delivery]] = set()
         self._failure: DeliveryFailed | None = None
         self._closed = False
@@ -96,7 +103,7 @@ class RecordBatchProducer:
             await self.client.stop()
             raise DeliveryFailed(f"no broker can be reached to produce to: {exc}") from exc
 
-    async def send(self, topic: str, partition: int, batch: Encoded) -> asyncio.Task[Delivery]:
+    async def send(self, topic: str, partition: int, batch: EncodedBatch) -> asyncio.Task[Delivery]:
         """Take `batch` for a partition; wait while too much is in flight. What is returned ends when the broker has it.
 
         `batch.data` must not be touched until then. Calls for one partition are sent in the order of the calls. The
@@ -109,7 +116,15 @@ class RecordBatchProducer:
             acknowledged: Awaitable[Any] = await self.client.send_batch(builder, topic, partition=partition)
             return acknowledged
 
-        return await self._take(TopicPartition(topic, partition), len(batch.data), submit)
+        place = self._places[TopicPartition(topic, partition)]
+        await place.acquire()
+        try:
+            delivery = await self._take(TopicPartition(topic, partition), len(batch.data), submit)
+        except BaseException:
+            place.release()
+            raise
+        delivery.add_done_callback(lambda _: place.release())
+        return delivery
 
     async def send_record(
         self,

@@ -10,13 +10,11 @@ Produce: `AIOKafkaProducer.send_batch` takes whatever has the methods of its own
 `tests/transport/test_seam.py` fails when aiokafka changes one of these parts.
 """
 
-import struct
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from types import FunctionType
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, cast
 
-import google_crc32c
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.consumer import consumer as consumer_module
 from aiokafka.consumer import fetcher as fetcher_module
@@ -25,15 +23,12 @@ from aiokafka.errors import ProducerClosed
 from aiokafka.record.control_record import ABORT_MARKER, ControlRecord
 from aiokafka.record.default_records import DefaultRecordBatch
 
+from worker.columns.records import EncodedBatch
 from worker.errors import CorruptRecordBatch, WrongSettings
 from worker.transport.batches import FetchedBatch, RawBatch, split_batches
 
 #: The versions whose private parts were read and tested.
 SUPPORTED: Final = "0.14."
-#: Where a record batch holds its checksum and what the checksum covers to the end.
-_CHECKSUM_AT, _COVERED_FROM = 17, 21
-#: Attributes, then producer id, epoch and base sequence; and the bit that says: written in a transaction.
-_ATTRIBUTES_AT, _PRODUCER_AT, _TRANSACTIONAL = 21, 43, 0x10
 
 
 def check_version() -> None:
@@ -91,11 +86,13 @@ class PartitionBatches(PartitionRecords):
 
     def _unpack_records(self) -> Iterator[FetchedBatch]:
         while (batch := self._records.next_batch()) is not None:
-            fetch_offset = max(self.next_fetch_offset, batch.base_offset)
-            if batch.next_offset <= self.next_fetch_offset:
+            fetch_offset = max(self.next_fetch_offset, batch.info.base_offset)
+            # Compaction may have removed a batch's last records; its header still says where the next batch starts.
+            next_offset = batch.info.last_offset + 1
+            is_wanted = not self._is_aborted(batch) and not batch.info.is_control and batch.info.count > 0
+            if next_offset <= self.next_fetch_offset:
                 continue
-            is_wanted = not self._is_aborted(batch) and not batch.is_control and batch.record_count > 0
-            self.next_fetch_offset = batch.next_offset
+            self.next_fetch_offset = next_offset
             if is_wanted:
                 yield FetchedBatch(
                     topic=self._tp.topic,
@@ -103,26 +100,27 @@ class PartitionBatches(PartitionRecords):
                     # A copy: a view would keep the whole answer alive as long as one of its batches is in flight.
                     data=bytes(batch.data),
                     fetch_offset=fetch_offset,
-                    next_offset=batch.next_offset,
+                    next_offset=next_offset,
                 )
 
     def _is_aborted(self, batch: RawBatch) -> bool:
-        if self._isolation_level != READ_COMMITTED or batch.producer_id < 0:
+        info = batch.info
+        if self._isolation_level != READ_COMMITTED or info.producer_id < 0:
             return False
-        self._consume_aborted_up_to(batch.base_offset)
-        if batch.is_control and _ends_aborted(batch):
+        self._consume_aborted_up_to(info.base_offset)
+        if info.is_control and _ends_aborted(batch):
             # `discard`: Kafka may send an abort marker for a partition that the transaction never wrote to.
-            self._aborted_producers.discard(batch.producer_id)
-        return batch.is_transactional and batch.producer_id in self._aborted_producers
+            self._aborted_producers.discard(info.producer_id)
+        return info.is_transactional and info.producer_id in self._aborted_producers
 
 
 def _ends_aborted(batch: RawBatch) -> bool:
     control = DefaultRecordBatch(bytes(batch.data))
     if not control.validate_crc():
-        raise CorruptRecordBatch(f"the control batch at offset {batch.base_offset} fails its checksum")
+        raise CorruptRecordBatch(f"the control batch at offset {batch.info.base_offset} fails its checksum")
     record = next(control, None)
     if record is None:
-        raise CorruptRecordBatch(f"the control batch at offset {batch.base_offset} is empty")
+        raise CorruptRecordBatch(f"the control batch at offset {batch.info.base_offset} is empty")
     return bool(ControlRecord.parse(record.key) == ABORT_MARKER)
 
 
@@ -154,18 +152,6 @@ class BatchConsumer(AIOKafkaConsumer):
     start = _with_globals(consumer_module.AIOKafkaConsumer.start, Fetcher=BatchFetcher)
 
 
-class Encoded(Protocol):
-    """A record batch ready to be produced, but for what the producer itself knows."""
-
-    @property
-    def data(self) -> bytearray:
-        """The record batch, header included."""
-
-    @property
-    def record_count(self) -> int:
-        """How many records it holds."""
-
-
 class EncodedBatchBuilder:
     """A record batch that is encoded already, in the place of aiokafka's `BatchBuilder`.
 
@@ -173,9 +159,8 @@ class EncodedBatchBuilder:
     a retry: that is what makes the broker drop a batch that it has.
     """
 
-    def __init__(self, encoded: Encoded, *, is_transactional: bool = False) -> None:
-        self._data = encoded.data
-        self._record_count = encoded.record_count
+    def __init__(self, encoded: EncodedBatch, *, is_transactional: bool = False) -> None:
+        self._encoded = encoded
         self._is_transactional = is_transactional
 
     def append(self, *, timestamp: Any, key: Any, value: Any, headers: Any = ()) -> None:
@@ -190,22 +175,17 @@ class EncodedBatchBuilder:
 
     def size(self) -> int:
         """Return its size in bytes."""
-        return len(self._data)
+        return len(self._encoded.data)
 
     def record_count(self) -> int:
         """Return the number of its records."""
-        return self._record_count
+        return self._encoded.record_count
 
     def _set_producer_state(self, producer_id: int, producer_epoch: int, base_sequence: int) -> None:
-        struct.pack_into(">qhi", self._data, _PRODUCER_AT, producer_id, producer_epoch, base_sequence)
-        if self._is_transactional:
-            (attributes,) = struct.unpack_from(">h", self._data, _ATTRIBUTES_AT)
-            struct.pack_into(">h", self._data, _ATTRIBUTES_AT, attributes | _TRANSACTIONAL)
-        checksum = google_crc32c.value(bytes(memoryview(self._data)[_COVERED_FROM:]))
-        struct.pack_into(">I", self._data, _CHECKSUM_AT, checksum)
+        self._encoded.set_producer(producer_id, producer_epoch, base_sequence, is_transactional=self._is_transactional)
 
     def _build(self) -> bytearray:
-        return self._data
+        return self._encoded.data
 
 
 def give_up(producer: AIOKafkaProducer) -> None:
