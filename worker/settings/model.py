@@ -104,7 +104,7 @@ class Output(Group):
     linger_ms: Annotated[int, Field(ge=0, le=10_000)] = 0
     """How long a record batch waits for more before it is sent."""
     template_attribute: Text = "log.record.template"
-    """Attribute that carries the template; its id and parameters are called `<it>.id` and the like."""
+    """Attribute that carries the template."""
 
 
 class Redis(Group):
