@@ -50,12 +50,20 @@ format: .venv/all.stamp  ## write the format that `make check` asks for
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: .venv/all.stamp kernels  ## benchmarks beside their peers, in one run
+.venv/bench.stamp: .venv/all.stamp deploy/requirements/bench.lock
+	@echo '==> installing the peers that benchmarks compare with'
+	$(PIP) install --require-hashes -r deploy/requirements/bench.lock
+	@touch $@
+
+bench: .venv/bench.stamp kernels  ## benchmarks beside their peers, in one run
 	$(BIN)/python -m tests.bench
 
+LOCK := uv pip compile --quiet --generate-hashes --no-annotate --no-header --no-strip-extras --python-version 3.11 --universal pyproject.toml
+
 lock:  ## write the locked dependencies anew from pyproject.toml (needs uv)
-	uv pip compile --quiet --generate-hashes --no-annotate --no-header --all-extras --python-version 3.11 --universal pyproject.toml -o deploy/requirements/all.lock
-	uv pip compile --quiet --generate-hashes --no-annotate --no-header --extra demo --constraint deploy/requirements/all.lock --python-version 3.11 --universal pyproject.toml -o deploy/requirements/demo.lock
+	$(LOCK) --extra demo --extra training --extra dev -o deploy/requirements/all.lock
+	$(LOCK) --extra demo --constraint deploy/requirements/all.lock -o deploy/requirements/demo.lock
+	$(LOCK) --all-extras --constraint deploy/requirements/all.lock -o deploy/requirements/bench.lock
 
 clean:  ## remove what was built, the environment too
 	rm -rf .venv .cache build dist runs .mypy_cache .ruff_cache .pytest_cache .hypothesis
