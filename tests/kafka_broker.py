@@ -13,12 +13,15 @@ import subprocess
 import tempfile
 import time
 import uuid
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from kafka import KafkaAdminClient
-from kafka.errors import KafkaError
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore", DeprecationWarning)  # kafka-python 3.0 reads its schemas in a deprecated way
+    from kafka import KafkaAdminClient
+    from kafka.errors import KafkaError
 
 POM = Path(__file__).parent / "integration" / "kafka" / "pom.xml"
 CACHE = Path(__file__).parents[1] / ".cache" / "kafka"
@@ -102,6 +105,15 @@ class KafkaBroker(ABC):
     def new_topic(self, prefix: str = "topic", partitions: int = 1, configs: Mapping[str, str] | None = None) -> str:
         """Create a topic with a name that no other test has, and return the name."""
         return self.create_topic(f"{prefix}-{uuid.uuid4().hex[:8]}", partitions, configs)
+
+    def committed(self, group: str) -> dict[tuple[str, int], int]:
+        """Return what `group` committed, per topic and partition."""
+        admin = KafkaAdminClient(bootstrap_servers=self.bootstrap)
+        try:
+            offsets = admin.list_group_offsets(group)[group]
+        finally:
+            admin.close()
+        return {(partition.topic, partition.partition): at.offset for partition, at in offsets.items()}
 
     def answers(self) -> bool:
         """Say whether the broker answers a metadata request."""

@@ -1,0 +1,79 @@
+"""A worker whose processor sends every value on as it is: a process of its own, to be killed.
+
+python -m tests.integration.echo_worker '{"input": ..., "output": ..., "settings": {...}}'
+"""
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+import numpy as np
+
+from worker.app import Acknowledge, AppSettings, BatchProcessor, Fail, WorkerApp, run
+from worker.columns.layout import Events
+from worker.columns.records import write_record_batches
+from worker.transport.batches import FetchedBatch, TopicPartition, read_records
+from worker.transport.producer import Delivery, RecordBatchProducer
+from worker.transport.subscriptions import Subscription
+
+
+class Echo:
+    """Sends keys, values, headers and timestamps on, to the same partition of another topic."""
+
+    def __init__(self, producer: RecordBatchProducer, output: str, fail: Fail) -> None:
+        self._producer = producer
+        self._output = output
+        self._fail = fail
+        self._in_flight: set[asyncio.Task[Delivery]] = set()
+
+    async def process(self, batch: FetchedBatch, acknowledge: Acknowledge) -> None:
+        """Decode, encode and send `batch`; acknowledge it when the broker has all of it."""
+        records = read_records(batch)
+        events = Events(records.buffer, records.value_start, records.value_length)
+        rows = np.arange(records.offset.size)
+        encoded = write_record_batches(events, records, rows, compression="none", max_bytes=900_000)
+        deliveries = [await self._producer.send(self._output, batch.partition, one) for one in encoded]
+        waiting = set(deliveries)
+
+        def settle(delivery: asyncio.Task[Delivery]) -> None:
+            self._in_flight.discard(delivery)
+            waiting.discard(delivery)
+            error = None if delivery.cancelled() else delivery.exception()
+            if error is not None:
+                self._fail(error)
+            elif not waiting and not delivery.cancelled():
+                acknowledge(batch.next_offset)
+
+        for delivery in deliveries:
+            self._in_flight.add(delivery)
+            delivery.add_done_callback(settle)
+
+    async def drain(self, partitions: frozenset[TopicPartition]) -> None:
+        """Wait until nothing is in flight, of whichever partition."""
+        while self._in_flight:
+            await asyncio.wait(set(self._in_flight))
+
+
+def echo_app(settings: AppSettings, output: str) -> WorkerApp:
+    """Return a worker that echoes all its sources to `output`."""
+
+    @asynccontextmanager
+    async def pipelines(producer: RecordBatchProducer, fail: Fail) -> AsyncIterator[Mapping[str, BatchProcessor]]:
+        echo = Echo(producer, output, fail)
+        yield {subscription.source: echo for subscription in settings.subscriptions}
+
+    return WorkerApp(settings, pipelines)
+
+
+def main(arguments: dict[str, Any]) -> int:
+    """Run the worker that `arguments` describe."""
+    subscription = Subscription(source="echo", topics=(arguments["input"],))
+    settings = AppSettings(subscriptions=[subscription], **arguments["settings"])
+    return run(echo_app(settings, arguments["output"]))
+
+
+if __name__ == "__main__":
+    sys.exit(main(json.loads(sys.argv[1])))
