@@ -276,7 +276,8 @@ def _send(
         deliveries.check()
         opened.send_offsets_to_transaction(offsets, _group(settings))
         opened.commit_transaction()
-    except LogloomError:
+    except BaseException:
+        # An open transaction would hold up every consumer that reads committed records only.
         opened.abort_transaction()
         raise
     states.update(after)

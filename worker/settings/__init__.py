@@ -1,6 +1,6 @@
 """Settings: the only part of Logloom that reads the environment."""
 
-from worker.settings.describing import describe, shown
+from worker.settings.describing import Shown, describe, shown
 from worker.settings.model import (
     Cache,
     Kafka,
@@ -14,7 +14,7 @@ from worker.settings.model import (
     Settings,
     Source,
 )
-from worker.settings.reading import load
+from worker.settings.reading import load, read
 
 __all__ = [
     "Cache",
@@ -27,8 +27,10 @@ __all__ = [
     "Output",
     "Redis",
     "Settings",
+    "Shown",
     "Source",
     "describe",
     "load",
+    "read",
     "shown",
 ]

@@ -5,5 +5,4 @@ import click
 from worker.settings.describing import describe
 
 if __name__ == "__main__":
-    click.echo("# Settings\n")
     click.echo(describe())

@@ -46,7 +46,7 @@ def shown(settings: Settings, origins: Mapping[fields.Path, str]) -> Iterator[Sh
 
 def describe() -> str:
     """Give a table in Markdown of all settings for each group."""
-    return "\n".join(_describe_group(*group) for group in fields.groups())
+    return "\n".join(["# Settings\n", *(_describe_group(*group) for group in fields.groups())]).rstrip("\n")
 
 
 def masked(text: str) -> str:

@@ -18,8 +18,9 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, OffsetAndMetad
 from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import (
     AuthorizationError,
+    KafkaConnectionError,
     KafkaError,
-    NoBrokersAvailable,
+    KafkaTimeoutError,
     SaslAuthenticationFailedError,
     TopicAlreadyExistsError,
 )
@@ -90,7 +91,7 @@ def _reason(settings: Kafka, exc: KafkaError) -> str:
         return f"{brokers} refuses the user {settings.sasl_username!r}; look at kafka.sasl_*"
     if isinstance(exc, AuthorizationError):
         return f"{brokers} does not allow this: {exc}; the user needs an ACL for it"
-    if isinstance(exc, NoBrokersAvailable) or "bootstrap" in str(exc).lower():
+    if isinstance(exc, KafkaConnectionError | KafkaTimeoutError) or "bootstrap" in str(exc).lower():
         advice = "is it running, and kafka.bootstrap_servers (LOGLOOM_KAFKA__BOOTSTRAP_SERVERS) right?"
         return f"no broker answers at {brokers}; {advice}"
     return f"{brokers}: {type(exc).__name__}: {exc}"

@@ -1,0 +1,183 @@
+"""What `logloom check` tries, one after the other; each gives a verdict and what to do. Prints nothing."""
+
+import math
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from worker.errors import LogloomError, StoreUnavailable, Unreachable
+from worker.settings import Settings
+from worker.transport.admin import Admin
+
+Verdict = Literal["ok", "warn", "fail"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """What came out of one check."""
+
+    subject: str
+    verdict: Verdict
+    #: What was found.
+    text: str
+    #: What to do about it; empty where there is nothing to do.
+    advice: str = ""
+
+
+def run(settings: Settings, *, create_topics: bool, load_model: bool) -> Iterator[Finding]:
+    """Try everything that a worker needs; a check whose ground is missing is left out."""
+    try:
+        with Admin(settings.kafka) as admin:
+            yield from _kafka(settings, admin, create_topics=create_topics)
+    except Unreachable as exc:
+        yield Finding(subject="broker", verdict="fail", text=str(exc), advice="nothing works without a broker")
+    yield from _redis(settings)
+    yield from _device(settings)
+    if load_model:
+        yield from _model(settings)
+
+
+def _kafka(settings: Settings, admin: Admin, *, create_topics: bool) -> Iterator[Finding]:
+    cluster = admin.cluster()
+    text = f"{cluster.brokers} brokers at {', '.join(settings.kafka.bootstrap_servers)}, Kafka {cluster.version}"
+    yield Finding(subject="broker", verdict="ok", text=text)
+    partitions = admin.partitions()
+    read = {topic for topic in partitions if settings.source_of(topic) is not None and not topic.startswith("__")}
+    yield from _input_topics(settings, partitions, read)
+    widest = max((partitions[topic] for topic in read), default=1)
+    if create_topics:
+        missing = {topic: widest for topic in settings.own_topics if topic not in partitions}
+        created = admin.create_topics(missing)
+        partitions = {**partitions, **missing}
+        for topic in sorted(created):
+            yield Finding(subject=f"topic {topic}", verdict="ok", text=f"created with {widest} partitions")
+    yield from _output_topics(settings, admin, partitions, widest)
+    yield from _lag(settings, admin, read)
+
+
+def _input_topics(settings: Settings, partitions: dict[str, int], read: set[str]) -> Iterator[Finding]:
+    for name, source in settings.sources.items():
+        for topic in source.topics:
+            if topic in partitions:
+                text = f"{partitions[topic]} partitions"
+                yield Finding(subject=f"source {name}: topic {topic}", verdict="ok", text=text)
+            else:
+                advice = f"create it, or change sources.{name}.topics"
+                yield Finding(subject=f"source {name}: topic {topic}", verdict="fail", text="not there", advice=advice)
+        if source.topic_pattern is not None:
+            own = sorted(topic for topic in read if settings.source_of(topic) is source and topic not in source.topics)
+            subject = f"source {name}: pattern {source.topic_pattern}"
+            if own:
+                text = f"{len(own)} topics: {', '.join(own[:5])}{' ...' if len(own) > 5 else ''}"
+                yield Finding(subject=subject, verdict="ok", text=text)
+            else:
+                advice = "topics that come later are found within kafka.metadata_max_age_ms"
+                yield Finding(subject=subject, verdict="warn", text="no topic fits", advice=advice)
+
+
+def _output_topics(settings: Settings, admin: Admin, partitions: dict[str, int], widest: int) -> Iterator[Finding]:
+    for topic in (settings.output.topic, settings.output.dead_letter_topic):
+        subject = f"topic {topic}"
+        if topic not in partitions:
+            advice = f"create it with {widest} partitions or more, or run `logloom check --create-topics`"
+            yield Finding(subject=subject, verdict="fail", text="not there", advice=advice)
+            continue
+        count = partitions[topic]
+        if topic == settings.output.topic and count < widest:
+            text = f"{count} partitions, but an input topic has {widest}"
+            advice = "events keep their partition: give it as many"
+            yield Finding(subject=subject, verdict="fail", text=text, advice=advice)
+        else:
+            yield Finding(subject=subject, verdict="ok", text=f"{count} partitions")
+        largest = admin.topic_config(topic, "max.message.bytes")
+        if largest is not None and int(largest) < settings.output.max_batch_bytes:
+            text = (
+                f"takes {int(largest):,} bytes a batch, output.max_batch_bytes is {settings.output.max_batch_bytes:,}"
+            )
+            advice = "raise the topic's max.message.bytes or lower output.max_batch_bytes"
+            yield Finding(subject=subject, verdict="fail", text=text, advice=advice)
+
+
+def _lag(settings: Settings, admin: Admin, read: set[str]) -> Iterator[Finding]:
+    if read:
+        records = sum(admin.lag(settings.kafka.group_id, sorted(read)).values())
+        text = f"{records:,} records not read yet"
+        yield Finding(subject=f"group {settings.kafka.group_id}", verdict="ok", text=text)
+
+
+def _redis(settings: Settings) -> Iterator[Finding]:
+    if settings.redis.url is None:
+        advice = "set redis.url where several workers run, or where a restart should start warm"
+        yield Finding(subject="redis", verdict="warn", text="none: every worker learns by itself", advice=advice)
+        return
+    try:
+        milliseconds, version = _ping(settings)
+    except StoreUnavailable as exc:
+        advice = "is it running, and redis.url (LOGLOOM_REDIS__URL) right? Workers go on without it, each by itself"
+        yield Finding(subject="redis", verdict="fail", text=str(exc), advice=advice)
+        return
+    yield Finding(subject="redis", verdict="ok", text=f"Redis {version} answers within {milliseconds:.1f} ms")
+
+
+def _ping(settings: Settings) -> tuple[float, str]:
+    """Give milliseconds of a round trip and the server's version. Raises StoreUnavailable."""
+    import redis  # noqa: PLC0415  only where there is one to try
+
+    options = settings.redis
+    client = redis.Redis.from_url(
+        str(options.url),
+        socket_connect_timeout=options.connect_timeout_seconds,
+        socket_timeout=max(1.0, options.timeout_seconds),
+        **({} if options.password is None else {"password": options.password.get_secret_value()}),
+    )
+    try:
+        best = math.inf
+        for _ in range(3):  # the first one opens the connection
+            began = time.perf_counter()
+            client.ping()
+            best = min(best, time.perf_counter() - began)
+        version = str(client.info("server")["redis_version"])
+    except redis.RedisError as exc:
+        # The address may hold a password; Redis's own words don't.
+        raise StoreUnavailable(f"{type(exc).__name__}: {exc}") from exc
+    finally:
+        client.close()
+    return best * 1000, version
+
+
+def _device(settings: Settings) -> Iterator[Finding]:
+    if settings.model.path is None:
+        return
+    import torch  # noqa: PLC0415  seconds to import
+
+    wanted = settings.model.device
+    count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    index = re.fullmatch(r"cuda:(\d+)", wanted)
+    if wanted.startswith("cuda") and (count == 0 or (index is not None and int(index[1]) >= count)):
+        advice = "look at `nvidia-smi` and the container's devices, or set model.device to auto"
+        yield Finding(subject="device", verdict="fail", text=f"{wanted} wanted, {count} GPUs found", advice=advice)
+    elif wanted == "cpu" or count == 0:
+        text = f"CPU, {torch.get_num_threads()} threads"
+        yield Finding(subject="device", verdict="ok", text=text)
+    else:
+        yield Finding(subject="device", verdict="ok", text=torch.cuda.get_device_name(int(index[1]) if index else 0))
+
+
+def _model(settings: Settings) -> Iterator[Finding]:
+    if settings.model.path is None:
+        advice = "without one every message that no known template fits is a dead letter"
+        yield Finding(subject="model", verdict="warn", text="none", advice=advice)
+        return
+    from worker.parsing.loading import load_parser  # noqa: PLC0415  seconds to import
+
+    began = time.perf_counter()
+    try:
+        parser = load_parser(settings.model.path, device=settings.model.device, dtype=settings.model.dtype)
+    except LogloomError as exc:
+        advice = "set model.path (LOGLOOM_MODEL__PATH) to base, a folder or a Hugging Face name"
+        yield Finding(subject="model", verdict="fail", text=str(exc), advice=advice)
+        return
+    text = f"{parser.version}, loaded in {time.perf_counter() - began:.1f} s"
+    yield Finding(subject="model", verdict="ok", text=text)

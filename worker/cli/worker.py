@@ -1,0 +1,38 @@
+"""`logloom worker`."""
+
+import sys
+from pathlib import Path
+
+import click
+
+from worker.cli.options import broker_option, config_option, load_settings
+
+
+@click.command(name="worker")
+@config_option
+@broker_option
+def command(config: Path | None, broker: str | None) -> None:
+    """Read raw logs from Kafka, write structured events to Kafka.
+
+    Runs until SIGTERM or Ctrl-C; then it finishes what it has begun, commits and exits with 0. Anything that it can't
+    go on with ends it with 1, and what was not acknowledged is read again by the next worker.
+
+    \b
+    LOGLOOM_TOPICS=app.raw logloom worker
+    logloom worker --config logloom.toml
+    """  # noqa: D301  click takes the backspace for "keep these lines"
+    settings = load_settings(config, broker, needs_sources=True)
+
+    from worker.app import run  # noqa: PLC0415  --help must not wait for Faust and torch
+    from worker.assembly import assemble  # noqa: PLC0415  the same
+    from worker.logs import configure  # noqa: PLC0415  the same
+
+    log = settings.log
+    configure(
+        level=log.level,
+        format=log.format,
+        repeats=log.repeats,
+        interval_seconds=log.interval_seconds,
+        secrets=tuple(settings.secrets()),
+    )
+    sys.exit(run(assemble(settings)))
