@@ -291,11 +291,19 @@ def _table(tree: MutableMapping[str, Any], path: Sequence[str]) -> MutableMappin
 
 
 def _did_you_mean(name: str, known: Sequence[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    # The right name in a wrong table looks less alike than it is.
-    last = re.split(r"__|\.", name)[-1]
-    close = close or [k for k in known if re.split(r"__|\.", k)[-1] == last]
-    return f"; did you mean {close[0]}?" if close else ""
+    """Look for a slip of the pen, then for a likely name in the same table, then for the same name in another one."""
+    found = difflib.get_close_matches(name, known, n=1, cutoff=0.88)
+    table, last = _split(name)
+    if table and not found:
+        beside = {_split(k)[1]: k for k in known if _split(k)[0] == table}
+        found = [beside[close] for close in difflib.get_close_matches(last, beside, n=1)]
+    found = found or [k for k in known if _split(k)[1] == last]
+    return f"; did you mean {found[0]}?" if found else ""
+
+
+def _split(name: str) -> tuple[str, str]:
+    *table, last = re.split(r"__|\.", name)
+    return ".".join(table), last
 
 
 def _shortened(value: object) -> str:

@@ -1,0 +1,336 @@
+"""Settings: where they come from, what wins, and how mistakes are told."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from worker.errors import WrongSettings
+from worker.settings import Settings, describe, load, read, shown
+from worker.settings.kinds import time_zone
+
+_SASL = {"LOGLOOM_KAFKA__SASL_MECHANISM": "PLAIN", "LOGLOOM_KAFKA__SASL_USERNAME": "u"}
+
+
+@pytest.fixture(autouse=True)
+def _empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No logloom.toml of the developer's own takes part."""
+    monkeypatch.chdir(tmp_path)
+
+
+def _toml(folder: Path, text: str) -> Path:
+    file = folder / "settings.toml"
+    file.write_text(text)
+    return file
+
+
+def _mistakes(environment: dict[str, str], config: Path | None = None) -> list[str]:
+    with pytest.raises(WrongSettings) as caught:
+        load(config, environment=environment)
+    head, *lines = str(caught.value).split("\n")
+    assert head == "The settings can't be run with:"
+    return [line.strip() for line in lines]
+
+
+def _line(name: str, text: str) -> str:
+    return f"{name} (LOGLOOM_{name.upper().replace('.', '__')}): {text}"
+
+
+def test_topics_alone_make_a_default_source() -> None:
+    """A topic is enough to run: it is read by the source `default`, which finds everything else out."""
+    settings = load(environment={"LOGLOOM_TOPICS": "a, b"})
+    assert list(settings.sources) == ["default"]
+    source = settings.sources["default"]
+    assert (source.topics, source.envelope, source.header, source.scope) == (("a", "b"), "auto", ("auto",), "default")
+    assert settings.subscription() == {"a", "b"}
+
+
+def test_order_of_precedence(tmp_path: Path) -> None:
+    """The command line wins over variables, these over the file, the file over defaults; each is remembered."""
+    file = _toml(
+        tmp_path, 'topics = ["a"]\n[kafka]\ngroup_id = "file"\nclient_id = "file"\nbootstrap_servers = "f:1"\n'
+    )
+    found = read(
+        file,
+        environment={"LOGLOOM_KAFKA__CLIENT_ID": "variable", "LOGLOOM_KAFKA__BOOTSTRAP_SERVERS": "v:1"},
+        overrides={"kafka.bootstrap_servers": "c:1"},
+    )
+    kafka = found.settings.kafka
+    assert (kafka.group_id, kafka.client_id, kafka.bootstrap_servers) == ("file", "variable", ("c:1",))
+    origins = {one.name: one.origin for one in shown(found.settings, found.origins)}
+    assert origins["kafka.group_id"] == str(file)
+    assert origins["kafka.client_id"] == "LOGLOOM_KAFKA__CLIENT_ID"
+    assert origins["kafka.bootstrap_servers"] == "command line"
+    assert origins["kafka.isolation_level"] == "default"
+
+
+def test_file_is_found_by_variable_and_by_name(tmp_path: Path) -> None:
+    """LOGLOOM_CONFIG names the file; without it ./logloom.toml is read where it is there."""
+    (tmp_path / "logloom.toml").write_text('topics = "here"')
+    other = _toml(tmp_path, 'topics = "there"')
+    assert load(environment={}).topics == ("here",)
+    assert load(environment={"LOGLOOM_CONFIG": str(other)}).topics == ("there",)
+
+
+def test_several_sources_in_file_and_variables(tmp_path: Path) -> None:
+    """A table per source; a variable changes one field of it, with `-` and `.` of its name as `_`."""
+    file = _toml(
+        tmp_path,
+        """
+        [sources.web-front]
+        topics = ["web.raw"]
+        zone = "Europe/Berlin"
+        resource = { "service.name" = "web" }
+
+        [sources.app]
+        topic_pattern = "app[.].*"
+        header = ["<Date> <Level> <Content>", "<Level> <Content>"]
+        template_scope = "shared"
+        [sources.app.parameter_names]
+        "user <*> from <*>" = ["user.name", "client.address"]
+        """,
+    )
+    settings = load(
+        file,
+        environment={
+            "LOGLOOM_SOURCES__WEB_FRONT__ENCODING": "latin-1",
+            "LOGLOOM_SOURCES__DB__TOPICS": "db.raw",
+            "LOGLOOM_SOURCES__DB__RESOURCE": "service.name=db,host.name=h1",
+        },
+    )
+    assert list(settings.sources) == ["web-front", "app", "db"]
+    web, app, db = settings.sources.values()
+    assert (web.name, web.zone, web.encoding) == ("web-front", "Europe/Berlin", "iso8859-1")
+    assert (app.header, app.scope) == (("<Date> <Level> <Content>", "<Level> <Content>"), "shared")
+    assert app.parameter_names == {"user <*> from <*>": ("user.name", "client.address")}
+    assert db.resource == {"service.name": "db", "host.name": "h1"}
+
+
+def test_source_of_a_topic() -> None:
+    """Who names a topic gets it; then patterns in their order; what Logloom writes is never read."""
+    settings = load(
+        environment={
+            "LOGLOOM_SOURCES__A__TOPIC_PATTERN": "app-.*",
+            "LOGLOOM_SOURCES__B__TOPICS": "app-special",
+            "LOGLOOM_TOPIC_PATTERN": ".*",
+        }
+    )
+    names = {
+        topic: source.name if (source := settings.source_of(topic)) else None
+        for topic in ("app-1", "app-special", "other", "logloom.events", "logloom.dead-letters")
+    }
+    assert names == {
+        "app-1": "a",
+        "app-special": "b",
+        "other": "default",
+        "logloom.events": None,
+        "logloom.dead-letters": None,
+    }
+    pattern = settings.subscription()
+    assert isinstance(pattern, re.Pattern)
+    topics = ["app-1", "app-special", "other", "logloom.events", "logloom.dead-letters", "__consumer_offsets"]
+    assert [topic for topic in topics if pattern.match(topic)] == ["app-1", "app-special", "other"]
+
+
+def test_all_mistakes_come_at_once(tmp_path: Path) -> None:
+    """One run tells every mistake, each with both spellings, the value seen and what is allowed."""
+    file = _toml(
+        tmp_path, 'topics = ["a"]\n[kafka]\nfetch_max_byte = 1\n[output]\ncompression = "lz5"\n[redis]\nx = 1\n'
+    )
+    environment = {
+        "LOGLOOM_KAFKA__SESSION_TIMEOUT_MS": "soon",
+        "LOGLOOM_KAFKA__BOOTSTRAP_SERVERS": "good:9092,bad",
+        "LOGLOOM_MODEL__DEVICE": "tpu",
+        "LOGLOOM_KAFKA_GROUP_ID": "g",
+        "LOGLOOM_OUTPUT__TOPIC": "same",
+        "LOGLOOM_OUTPUT__DEAD_LETTER_TOPIC": "same",
+    }
+    mistakes = _mistakes(environment, file)
+    assert sorted(mistakes) == [
+        "LOGLOOM_KAFKA_GROUP_ID: no such setting; did you mean LOGLOOM_KAFKA__GROUP_ID?",
+        _line("kafka.bootstrap_servers", "'bad' is wrong (not host:port); allowed: host:port, several with commas"),
+        _line("kafka.fetch_max_byte", "no such setting; did you mean kafka.fetch_max_bytes?"),
+        _line("kafka.session_timeout_ms", "'soon' is wrong; allowed: a whole number from 1_000 to 3_600_000"),
+        _line("model.device", "'tpu' is wrong (no such device); allowed: auto, cpu, cuda or cuda:N"),
+        _line("output.compression", "'lz5' is wrong; allowed: none, gzip, snappy, lz4, zstd"),
+        "output.topic (LOGLOOM_OUTPUT__TOPIC) and "
+        + _line("output.dead_letter_topic", "both are 'same'; consumers of events can't read dead letters"),
+        _line("redis.x", "no such setting"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("environment", "mistake"),
+    [
+        ({"LOGLOOM_TOPICS": "logloom.events"}, "'logloom.events' is read and written: a loop"),
+        ({"LOGLOOM_SOURCES__A__TOPICS": "t", "LOGLOOM_SOURCES__B__TOPICS": "t"}, "the topic 't' is claimed by 2"),
+        ({"LOGLOOM_SOURCES__A__TOPICS": "t", "LOGLOOM_TOPICS": "t"}, "the topic 't' is claimed by 2 sources"),
+        ({"LOGLOOM_SOURCES__DEFAULT__TOPICS": "s", "LOGLOOM_TOPICS": "t"}, "which mean the source `default` too"),
+        ({"LOGLOOM_SOURCES__A__ZONE": "UTC"}, "neither is set: nothing to read"),
+        ({}, "neither is set, nor is there a table [sources.NAME]: nothing to read"),
+        ({"LOGLOOM_SOURCES__A__TOPICS": "t", "LOGLOOM_SOURCES__A__ZONE": "Mars/Base"}, "no such zone"),
+        ({"LOGLOOM_SOURCES__A__TOPICS": "t", "LOGLOOM_SOURCES__A__ENCODING": "utf-9"}, "no such encoding"),
+        ({"LOGLOOM_SOURCES__A__TOPICS": "t", "LOGLOOM_SOURCES__A__ENVELOPE": "box"}, "there are auto, raw, json"),
+        ({"LOGLOOM_SOURCES__A__TOPICS": "t", "LOGLOOM_SOURCES__A__HEADER": "log5j"}, "'log5j' is no preset; there are"),
+        ({"LOGLOOM_SOURCES__A__TOPICS": "t", "LOGLOOM_SOURCES__A__HEADER": '["auto", "none"]'}, "stand alone"),
+        ({"LOGLOOM_TOPICS": "a b"}, "no name that Kafka allows"),
+        ({"LOGLOOM_TOPIC_PATTERN": "a("}, "not a regular expression"),
+        ({"LOGLOOM_TOPIC_PATTERN": "(a)"}, "holds a group"),
+        ({"LOGLOOM_TOPICS": "t", "LOGLOOM_KAFKA__SASL_MECHANISM": "PLAIN"}, "but security_protocol is PLAINTEXT"),
+        (
+            {"LOGLOOM_TOPICS": "t", "LOGLOOM_KAFKA__SECURITY_PROTOCOL": "sasl_ssl"} | _SASL,
+            "kafka.sasl_password (LOGLOOM_KAFKA__SASL_PASSWORD): not set, and security_protocol is SASL_SSL",
+        ),
+        ({"LOGLOOM_TOPICS": "t", "LOGLOOM_KAFKA__SSL_CA_LOCATION": "/no/such.pem"}, "no such file"),
+        ({"LOGLOOM_TOPICS": "t", "LOGLOOM_KAFKA__HEARTBEAT_INTERVAL_MS": "20000"}, "more than a third of"),
+        ({"LOGLOOM_TOPICS": "t", "LOGLOOM_LIMITS__MAX_RECORD_BYTES": "10"}, "is more than max_record_bytes, 10"),
+        ({"LOGLOOM_TOPICS": "t", "LOGLOOM_REDIS__PASSWORD": "p"}, "not set, though its password is"),
+        ({"LOGLOOM_TOPICS": "t", "LOGLOOM_METRICS_PORT": "9000"}, "did you mean LOGLOOM_METRICS__PORT?"),
+        ({"LOGLOOM_TOPICS": "t", "LOGLOOM_CONFIG": "none.toml"}, "none.toml: can't be read: No such file"),
+        (
+            {"LOGLOOM_SOURCES__A__TOPICS": "t", "LOGLOOM_SOURCES__A__PARAMETER_NAMES": '{"a <*>": ["b", "c"]}'},
+            "'a <*>' has 1 parameters, not 2",
+        ),
+        (
+            {"LOGLOOM_SOURCES__A__TOPICS": "t", "LOGLOOM_SOURCES__A__PARAMETER_NAMES": '{"plain": ["b"]}'},
+            "neither a template with <*> nor a template's id",
+        ),
+    ],
+)
+def test_one_mistake(environment: dict[str, str], mistake: str) -> None:
+    """What can't be run with is one line that says why."""
+    mistakes = _mistakes(environment)
+    assert len(mistakes) == 1
+    assert mistake in mistakes[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "mistake"),
+    [
+        ("topics = [", "no TOML"),
+        ("kafka = 3", "kafka (LOGLOOM_KAFKA): 3 is wrong; allowed: a table, [kafka]"),
+        ('sources = ["a"]', "sources (LOGLOOM_SOURCES): ['a'] is wrong; allowed: a table, [sources.NAME]"),
+        ("[sources]\nweb = 1", "allowed: a table, [sources.web]"),
+        ('[sources."a b"]\ntopics = ["x"]', "no name for a source"),
+        ('[sources.a]\nname = "b"\ntopics = ["x"]', "write the table [sources.b] instead"),
+    ],
+)
+def test_wrong_shape_of_the_file(tmp_path: Path, text: str, mistake: str) -> None:
+    """A file of the wrong shape is told of as any mistake."""
+    assert any(mistake in line for line in _mistakes({}, _toml(tmp_path, text)))
+
+
+def test_secrets_come_from_files(tmp_path: Path) -> None:
+    """A secret's file is named by a variable or in TOML, or lies in the folder of secrets; line ends are cut."""
+    secret = tmp_path / "secret"
+    secret.write_text("s3cret\n")
+    folder = tmp_path / "secrets"
+    folder.mkdir()
+    (folder / "redis.password").write_text("from folder")
+    file = _toml(
+        tmp_path,
+        f"""
+        topics = ["a"]
+        [kafka]
+        security_protocol = "SASL_SSL"
+        sasl_mechanism = "plain"
+        sasl_username = "u"
+        sasl_password_file = "{secret}"
+        [redis]
+        url = "redis://localhost:6379"
+        """,
+    )
+    settings = load(file, environment={"LOGLOOM_SECRETS_DIR": str(folder)})
+    assert sorted(settings.secrets()) == ["from folder", "s3cret"]
+    settings = load(file, environment={"LOGLOOM_REDIS__PASSWORD_FILE": str(secret)})
+    assert sorted(settings.secrets()) == ["s3cret", "s3cret"]
+
+
+def test_secrets_are_never_shown(tmp_path: Path) -> None:
+    """No secret is in what is shown, in a representation or in a mistake."""
+    environment = {
+        "LOGLOOM_TOPICS": "a",
+        "LOGLOOM_REDIS__URL": "redis://user:hunter2@localhost:6379/0",
+        "LOGLOOM_REDIS__PASSWORD": "hunter3",
+    }
+    found = read(environment=environment)
+    values = {one.name: one.value for one in shown(found.settings, found.origins)}
+    assert values["redis.url"] == "redis://user:***@localhost:6379/0"
+    assert values["redis.password"] == "***"
+    assert sorted(found.settings.secrets()) == ["hunter2", "hunter3"]
+    wrong = environment | {"LOGLOOM_REDIS__URL": "http://user:hunter2@x", "LOGLOOM_KAFKA__PASSWORD": "hunter2"}
+    assert not [line for line in _mistakes(wrong) if "hunter" in line]
+    file = _toml(tmp_path, "[kafka]\nsasl_password = [1234]\n")
+    assert any("kafka.sasl_password" in line and "1234" not in line for line in _mistakes({}, file))
+
+
+def test_unreadable_secret_file_is_a_mistake(tmp_path: Path) -> None:
+    """A secret's file that is not there, or a secret that is set twice, is told of."""
+    environment = {
+        "LOGLOOM_TOPICS": "a",
+        "LOGLOOM_REDIS__PASSWORD_FILE": str(tmp_path / "nothing"),
+        "LOGLOOM_REDIS__PASSWORD": "x",
+        "LOGLOOM_REDIS__URL": "redis://localhost:1",
+        "LOGLOOM_SECRETS_DIR": str(tmp_path / "nowhere"),
+    }
+    assert len(_mistakes(environment)) == 3
+
+
+def test_variables_of_kubernetes_services_are_ignored() -> None:
+    """What Kubernetes sets for a service called logloom is no mistake."""
+    settings = load(
+        environment={
+            "LOGLOOM_TOPICS": "a",
+            "LOGLOOM_SERVICE_HOST": "10.0.0.1",
+            "LOGLOOM_SERVICE_PORT_METRICS": "9464",
+            "LOGLOOM_PORT": "tcp://10.0.0.1:9464",
+            "LOGLOOM_PORT_9464_TCP_ADDR": "10.0.0.1",
+            "LOGLOOM_METRICS_PORT": "tcp://10.0.0.1:9464",
+        }
+    )
+    assert settings.metrics.port == 9464
+
+
+def test_sources_are_needed_only_by_who_reads() -> None:
+    """Commands that read no topic run without one."""
+    assert dict(load(environment={}, needs_sources=False).sources) == {}
+
+
+def test_none_is_written_as_a_word() -> None:
+    """`none` and the empty text unset what is optional."""
+    settings = load(environment={"LOGLOOM_TOPICS": "a", "LOGLOOM_MODEL__PATH": "none", "LOGLOOM_REDIS__URL": ""})
+    assert (settings.model.path, settings.redis.url) == (None, None)
+
+
+def test_settings_are_frozen() -> None:
+    """Settings don't change while a worker runs."""
+    settings = load(environment={"LOGLOOM_TOPICS": "a"})
+    with pytest.raises(ValueError, match="frozen"):
+        settings.topics = ()
+
+
+def test_every_setting_is_described() -> None:
+    """The table names every setting with a default, what is allowed and a meaning."""
+    rows = [line for line in describe().splitlines() if line.startswith("| `")]
+    names = [row.split("|")[1].strip(" `") for row in rows]
+    assert len(rows) == 77
+    assert {"bootstrap_servers", "topic_pattern", "parameter_names", "port"} <= set(names)
+    assert all(len([cell for cell in row.split(" | ") if cell.strip(" |")]) == 5 for row in rows)
+
+
+def test_documentation_is_up_to_date() -> None:
+    """docs/settings.md is what `python -m worker.settings` prints."""
+    document = Path(__file__).parents[1] / "docs" / "settings.md"
+    assert document.read_text() == describe() + "\n"
+
+
+@pytest.mark.parametrize(("name", "hours"), [("+02:00", 2.0), ("-0530", -5.5), ("UTC", 0.0)])
+def test_zones(name: str, hours: float) -> None:
+    """A zone is an IANA name or an offset."""
+    offset = time_zone(name).utcoffset(None) if name != "UTC" else None
+    assert (offset.total_seconds() / 3600 if offset else 0.0) == hours
+
+
+def test_defaults_are_allowed() -> None:
+    """Every default passes its own validation."""
+    assert Settings.model_validate(Settings().model_dump()) == Settings()
