@@ -22,6 +22,19 @@ def days_from_civil(year: int, month: int, day: int) -> int:
 
 
 @inlined
+def year_and_month(days: int) -> tuple[int, int]:
+    """Return the year and the month of a day counted from 1970-01-01; the year is positive."""
+    shifted = days + 719468
+    era = shifted // 146097
+    day_of_era = shifted - era * 146097
+    year_of_era = (day_of_era - day_of_era // 1460 + day_of_era // 36524 - day_of_era // 146096) // 365
+    day_of_year = day_of_era - (365 * year_of_era + year_of_era // 4 - year_of_era // 100)
+    month_from_march = (5 * day_of_year + 2) // 153
+    month = month_from_march + 3 if month_from_march < 10 else month_from_march - 9
+    return year_of_era + era * 400 + (1 if month <= 2 else 0), month
+
+
+@inlined
 def _write_two(target: U8, position: int, number: int) -> None:
     tens = number // 10
     target[position] = 48 + tens

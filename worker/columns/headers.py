@@ -1,0 +1,729 @@
+"""Split headers from messages: the kernel that runs the programs of `worker.parsing.headers`.
+
+The reference is `worker.parsing.headers.reference`; every op does here what it does there.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from worker.columns.jit import inlined, kernel
+from worker.columns.layout import I64, MAX_FIELDS, NO_TIME, U8, Headers, Texts
+from worker.columns.timestamps import days_from_civil, year_and_month
+from worker.parsing.headers.levels import MAX_LEVEL_BYTES, SEVERITY_OF_LETTER, SEVERITY_OF_MARK, SEVERITY_OF_WORD
+from worker.parsing.headers.program import (
+    LEVEL_SLOT,
+    RUN_BYTES,
+    RUN_FIRST_BYTES,
+    SKIPPED,
+    ZONE_NAMED,
+    ZONE_OPTIONAL,
+    Code,
+    HeaderFormat,
+    Op,
+)
+from worker.parsing.timestamps import (
+    FIRST_YEAR,
+    LAST_YEAR,
+    MONTH_OF_NAME,
+    MOST_NANOSECONDS,
+    NO_OFFSET,
+    RECORD_TIME_LIMIT,
+    SECOND,
+    WEEKDAY_NAMES,
+    ZONE_ABBREVIATIONS,
+    zone_of,
+)
+
+# Numba takes plain integers as constants, not members of an enumeration.
+_MESSAGE, _LITERAL, _SPACE, _GAP = int(Code.MESSAGE), int(Code.LITERAL), int(Code.SPACE), int(Code.GAP)
+_SCAN, _RUN, _LEVEL, _MARK = int(Code.SCAN), int(Code.RUN), int(Code.LEVEL), int(Code.MARK)
+_TRY, _COMMIT, _YEAR, _SHORT_YEAR = int(Code.TRY), int(Code.COMMIT), int(Code.YEAR), int(Code.SHORT_YEAR)
+_MONTH, _MONTH_NAME, _WEEKDAY, _DAY = int(Code.MONTH), int(Code.MONTH_NAME), int(Code.WEEKDAY), int(Code.DAY)
+_HOUR, _MINUTE, _SECOND, _HALF = int(Code.HOUR), int(Code.MINUTE), int(Code.SECOND), int(Code.HALF)
+_FRACTION, _ZONE, _EPOCH = int(Code.FRACTION), int(Code.ZONE), int(Code.EPOCH)
+_DATE, _CLOCK, _DATE_END = int(Code.DATE), int(Code.CLOCK), int(Code.DATE_END)
+
+#: Columns of `Program.ops`.
+_CODE, _SLOT, _NUMBER, _FIRST, _COUNT, _TABLE, _FEWEST = 0, 1, 2, 3, 4, 5, 6
+#: `_resolve`: there is no such date.
+_IMPOSSIBLE = NO_TIME + 1
+#: Bits of `Program.tables`: the byte ends a run of other bytes; a run does not start with it.
+_ENDS, _NOT_FIRST = 1, 2
+_RECORD_MS_LIMIT = RECORD_TIME_LIMIT // 1_000_000
+_NO_ATTEMPT = -1
+
+
+class Program(NamedTuple):
+    """The programs of several formats as arrays, one after the other."""
+
+    #: Rows are ops; columns as named above. FIRST and COUNT span `literals` (LITERAL) or `stops` (SCAN), (ops, 7).
+    ops: I64
+    #: Index of each format's first op, (formats,).
+    entries: I64
+    literals: U8
+    #: Index of the first op and number of ops of each run that may end a SCAN, (stops, 2).
+    stops: I64
+    #: 256 entries per table, for SCAN and RUN, (tables * 256,).
+    tables: U8
+
+
+class ZoneTable(NamedTuple):
+    """`worker.parsing.timestamps.Zone` as arrays."""
+
+    changes: I64
+    offsets: I64
+
+
+# Levels and names are looked up by the number that they are in base 37: a letter is 1 to 26 in any case,
+# a digit 27 to 36.
+_LEVEL_SLOTS = 256
+
+
+def _key(word: bytes) -> int:
+    key = 0
+    for byte in word:
+        key = key * 37 + (byte & 31 if byte >= 65 else byte - 21)
+    return key
+
+
+def _level_table() -> tuple[I64, U8]:
+    """Lay the levels out for open addressing: a free slot has the key 0."""
+    if MAX_LEVEL_BYTES > 12:
+        raise ValueError("the key of a level's word must fit into 63 bits")
+    keys, severities = np.zeros(_LEVEL_SLOTS, np.int64), np.zeros(_LEVEL_SLOTS, np.uint8)
+    for word, severity in SEVERITY_OF_WORD.items():
+        key = _key(word)
+        slot = (key ^ key >> 7 ^ key >> 17) % _LEVEL_SLOTS
+        while keys[slot]:
+            slot = (slot + 1) % _LEVEL_SLOTS
+        keys[slot], severities[slot] = key, severity
+    return keys, severities
+
+
+_LEVEL_KEYS, _LEVEL_SEVERITIES = _level_table()
+_MARK_SEVERITIES = np.zeros(512, np.uint8)
+for _offset, _severities in ((0, SEVERITY_OF_LETTER), (256, SEVERITY_OF_MARK)):
+    for _byte, _severity in _severities.items():
+        _MARK_SEVERITIES[_offset + _byte] = _severity
+_MONTH_KEYS = np.array([_key(name) for name in MONTH_OF_NAME], np.int64)
+_WEEKDAY_KEYS = np.array([_key(name) for name in sorted(WEEKDAY_NAMES)], np.int64)
+_ZONE_KEYS = np.array([_key(name.encode()) for name in ZONE_ABBREVIATIONS], np.int64)
+_ZONE_OFFSETS = np.array(list(ZONE_ABBREVIATIONS.values()), np.int64)
+
+
+@inlined
+def _is_white(byte: int) -> bool:
+    return byte == 32 or byte == 9
+
+
+@inlined
+def _is_letter(byte: int) -> bool:
+    return 65 <= (byte & 223) <= 90
+
+
+@inlined
+def _is_digit(byte: int) -> bool:
+    return 48 <= byte <= 57
+
+
+@inlined
+def _two(buffer: U8, position: int, end: int) -> int:
+    """Return the number that two digits make, -1 if they don't."""
+    if position + 2 > end:
+        return -1
+    tens = buffer[position] - 48
+    ones = buffer[position + 1] - 48
+    if tens < 0 or tens > 9 or ones < 0 or ones > 9:
+        return -1
+    return tens * 10 + ones
+
+
+@kernel
+def _one_or_two(buffer: U8, position: int, end: int) -> tuple[int, int]:
+    """Return the number that one or two digits after at most one space make, or -1, and the position after it."""
+    if position < end and buffer[position] == 32:
+        position += 1
+    number = _two(buffer, position, end)
+    if number >= 0:
+        return number, position + 2
+    if position < end and _is_digit(buffer[position]):
+        return buffer[position] - 48, position + 1
+    return -1, position
+
+
+@kernel
+def _letters_key(buffer: U8, position: int, end: int) -> int:
+    """Return the key of three letters, 0 if they aren't."""
+    if position + 3 > end:
+        return 0
+    key = 0
+    for i in range(position, position + 3):
+        if not _is_letter(buffer[i]):
+            return 0
+        key = key * 37 + (buffer[i] & 31)
+    return key
+
+
+@inlined
+def _rank(keys: I64, key: int) -> int:
+    for i in range(keys.size):
+        if keys[i] == key:
+            return i
+    return -1
+
+
+@kernel
+def _level_severity(key: int) -> int:
+    slot = (key ^ key >> 7 ^ key >> 17) & (_LEVEL_SLOTS - 1)
+    while _LEVEL_KEYS[slot] != 0:
+        if _LEVEL_KEYS[slot] == key:
+            return np.int64(_LEVEL_SEVERITIES[slot])
+        slot = (slot + 1) & (_LEVEL_SLOTS - 1)
+    return 0
+
+
+@kernel
+def _severity_of(buffer: U8, start: int, end: int) -> int:
+    """Return the severity of a word, 0 if it is no known level."""
+    if end - start > MAX_LEVEL_BYTES:
+        return 0
+    key = 0
+    for i in range(start, end):
+        byte = buffer[i]
+        if _is_letter(byte):
+            key = key * 37 + (byte & 31)
+        elif _is_digit(byte):
+            key = key * 37 + (byte - 21)
+        else:
+            return 0
+    return _level_severity(key)
+
+
+@inlined
+def _literal(ops: I64, literals: U8, at: int, buffer: U8, position: int, end: int) -> int:
+    length = ops[at, _COUNT]
+    if position + length > end:
+        return -1
+    first = ops[at, _FIRST]
+    for i in range(length):
+        if buffer[position + i] != literals[first + i]:
+            return -1
+    return position + length
+
+
+@inlined
+def _scan(ops: I64, literals: U8, stops: I64, tables: U8, at: int, buffer: U8, position: int, end: int) -> int:
+    """Return where the SCAN op `at` ends, -1 if it does not fit."""
+    table = ops[at, _TABLE]
+    word = ops[at, _NUMBER] == 1
+    first_stop = ops[at, _FIRST]
+    last_stop = first_stop + ops[at, _COUNT]
+    found = position
+    while True:
+        while found < end and tables[table + buffer[found]] == 0:
+            found += 1
+        for stop in range(first_stop, last_stop):
+            after = found
+            first = stops[stop, 0]
+            for index in range(first, first + stops[stop, 1]):
+                if ops[index, _CODE] == _LITERAL:
+                    after = _literal(ops, literals, index, buffer, after, end)
+                    if after < 0:
+                        break
+                else:
+                    start = after
+                    while after < end and _is_white(buffer[after]):
+                        after += 1
+                    if ops[index, _CODE] == _SPACE and after == start and after < end:
+                        after = -1
+                        break
+            if after >= 0:
+                return found if found - position >= ops[at, _FEWEST] else -1
+        if found == end or buffer[found] == 10:
+            return -1
+        if _is_white(buffer[found]):
+            if word:
+                return -1
+            # What does not end the field at the first byte of a run of white space does not end it within the run.
+            while found < end and _is_white(buffer[found]):
+                found += 1
+        else:
+            found += 1
+
+
+@kernel
+def _zone(buffer: U8, position: int, end: int, number: int, before: int) -> tuple[int, int]:
+    """Read a zone: return the seconds east of UTC (`before` if it says none) and the position after it, or -1."""
+    if position < end and (buffer[position] == 43 or buffer[position] == 45):
+        hours = _two(buffer, position + 1, end)
+        if hours >= 0:
+            after = position + 3
+            minutes_at = after + 1 if after < end and buffer[after] == 58 else after
+            minutes = _two(buffer, minutes_at, end)
+            if minutes >= 0:
+                after = minutes_at + 2
+            else:
+                minutes = 0
+            if hours <= 23 and minutes <= 59:
+                seconds = hours * 3600 + minutes * 60
+                return (-seconds if buffer[position] == 45 else seconds), after
+    elif number & ZONE_NAMED:
+        after = position
+        key = 0
+        while after < end and after - position < 5 and 65 <= buffer[after] <= 90:
+            key = key * 37 + (buffer[after] & 31)
+            after += 1
+        if after > position:
+            known = _rank(_ZONE_KEYS, key)
+            return (_ZONE_OFFSETS[known] if known >= 0 else before), after
+    elif position < end and (buffer[position] | 32) == 122:
+        return 0, position + 1
+    return before, (position if number & ZONE_OPTIONAL else -1)
+
+
+@kernel
+def _days_in_month(year: int, month: int) -> int:
+    if month == 2:
+        return 29 if year % 4 == 0 and (year % 100 != 0 or year % 400 == 0) else 28
+    return 30 if month == 4 or month == 6 or month == 9 or month == 11 else 31
+
+
+@kernel
+def _to_utc(local: int, zone: ZoneTable) -> int:
+    low, high = 0, zone.changes.size
+    while low < high:
+        middle = (low + high) >> 1
+        if zone.changes[middle] <= local:
+            low = middle + 1
+        else:
+            high = middle
+    return local - zone.offsets[low]
+
+
+@inlined
+def _time_on(days: int, second_of_day: int, fraction: int, offset: int, zone: ZoneTable) -> int:
+    local = days * 86400 + second_of_day
+    utc = _to_utc(local, zone) if offset == NO_OFFSET else local - offset
+    return utc * SECOND + fraction
+
+
+@kernel
+def _nearest_day(record_ms: int, second_of_day: int, fraction: int, offset: int, zone: ZoneTable) -> int:
+    record_ns = record_ms * 1_000_000
+    today = record_ms // 86_400_000
+    nearest = NO_TIME
+    for days in range(today - 2, today + 3):
+        time = _time_on(days, second_of_day, fraction, offset, zone)
+        if nearest == NO_TIME or abs(time - record_ns) < abs(nearest - record_ns):
+            nearest = time
+    return nearest
+
+
+@kernel
+def _nearest_year(
+    record_ms: int, month: int, day: int, second_of_day: int, fraction: int, offset: int, zone: ZoneTable
+) -> int:
+    this_year, this_month = year_and_month(record_ms // 86_400_000)
+    leap_day = month == 2 and day == 29
+    if abs(month - this_month) <= 4 and not leap_day and this_year <= LAST_YEAR:
+        # Less than half a year away: no other year is nearer.
+        return _time_on(days_from_civil(this_year, month, day), second_of_day, fraction, offset, zone)
+    record_ns = record_ms * 1_000_000
+    reach = 8 if leap_day else 1
+    nearest = NO_TIME
+    for year in range(this_year - reach, min(this_year + reach, LAST_YEAR) + 1):
+        if day <= _days_in_month(year, month):
+            time = _time_on(days_from_civil(year, month, day), second_of_day, fraction, offset, zone)
+            if nearest == NO_TIME or abs(time - record_ns) < abs(nearest - record_ns):
+                nearest = time
+    return nearest
+
+
+@kernel
+def _resolve(
+    year: int,
+    month: int,
+    day: int,
+    hour: int,
+    second_of_hour: int,
+    fraction: int,
+    half: int,
+    offset: int,
+    has_clock: bool,
+    zone: ZoneTable,
+    record_ms: int,
+) -> int:
+    """Return nanoseconds since the epoch, NO_TIME if the pieces make no time, _IMPOSSIBLE if there is no such date."""
+    if half != 0:
+        hour = hour % 12 + (12 if half == 2 else 0)
+    second_of_day = hour * 3600 + second_of_hour
+    has_record_time = 0 <= record_ms < _RECORD_MS_LIMIT
+    if month == 0 or day == 0:
+        if month + day + year == 0 and has_clock and has_record_time:
+            return _nearest_day(record_ms, second_of_day, fraction, offset, zone)
+        return NO_TIME
+    if day > _days_in_month(year if year > 0 else 2000, month):
+        return _IMPOSSIBLE
+    if year > 0:
+        return _time_on(days_from_civil(year, month, day), second_of_day, fraction, offset, zone)
+    if not has_record_time:
+        return NO_TIME
+    return _nearest_year(record_ms, month, day, second_of_day, fraction, offset, zone)
+
+
+@kernel
+def _split_headers(program: Program, zone: ZoneTable, texts: Texts, record_ms: I64, headers: Headers) -> None:
+    """Fill `headers`, whose arrays are zero but for `format` (-1) and `timestamp` (NO_TIME)."""
+    buffer = texts.buffer
+    ops, literals, stops, tables = program.ops, program.literals, program.stops, program.tables
+    entries = program.entries
+    text_start, text_length = texts.start, texts.length
+    field_start, field_length = headers.field_start, headers.field_length
+    for row in range(text_length.size):
+        if text_length[row] < 0:
+            continue
+        start = text_start[row]
+        end = start + text_length[row]
+        while end > start and (buffer[end - 1] == 10 or buffer[end - 1] == 13):
+            end -= 1
+        headers.message_start[row] = start
+        headers.message_length[row] = end - start
+        for format_row in range(entries.size):
+            index = entries[format_row]
+            position = start
+            year, month, day, hour, minute, second = 0, 0, 0, 0, 0, 0
+            fraction, precision, half, offset = 0, 0, 0, NO_OFFSET
+            epoch = NO_TIME
+            has_clock = False
+            level_start, level_length, severity, written = 0, 0, 0, 0
+            # What an attempt that fails puts back.
+            try_target, try_position = _NO_ATTEMPT, 0
+            try_year, try_month, try_day, try_hour, try_minute, try_second = 0, 0, 0, 0, 0, 0
+            try_fraction, try_precision, try_half, try_offset = 0, 0, 0, NO_OFFSET
+            try_epoch = NO_TIME
+            try_has_clock = False
+            try_level_start, try_level_length, try_severity, try_written = 0, 0, 0, 0
+            while True:
+                at = index
+                code = ops[at, _CODE]
+                number = ops[at, _NUMBER]
+                index += 1
+                if code == _MESSAGE:
+                    break
+                if code == _LITERAL:
+                    position = _literal(ops, literals, at, buffer, position, end)
+                elif code == _SPACE or code == _GAP:
+                    before = position
+                    while position < end and _is_white(buffer[position]):
+                        position += 1
+                    if code == _SPACE and position == before and position < end:
+                        position = -1
+                elif code == _SCAN or code == _RUN:
+                    before = position
+                    if code == _SCAN:
+                        position = _scan(ops, literals, stops, tables, at, buffer, position, end)
+                    else:
+                        table = ops[at, _TABLE]
+                        if position < end and tables[table + buffer[position]] & _NOT_FIRST == 0:
+                            position += 1
+                            while position < end and tables[table + buffer[position]] & _ENDS == 0:
+                                position += 1
+                        else:
+                            position = -1
+                    slot = ops[at, _SLOT]
+                    if position >= 0 and slot != SKIPPED:
+                        if slot == LEVEL_SLOT:
+                            level_start, level_length = before, position - before
+                            severity = _severity_of(buffer, before, position)
+                        elif not (position - before == 1 and buffer[before] == 45):
+                            field_start[row, slot] = before
+                            field_length[row, slot] = position - before
+                            written |= 1 << slot
+                elif code == _LEVEL:
+                    level_start = position
+                    key, cases = 0, 0
+                    while position < end and position - level_start <= MAX_LEVEL_BYTES:
+                        byte = buffer[position]
+                        if _is_letter(byte):
+                            cases |= 1 if byte < 97 else 2
+                            key = key * 37 + (byte & 31)
+                        elif _is_digit(byte):
+                            key = key * 37 + (byte - 21)
+                        else:
+                            break
+                        position += 1
+                    level_length = position - level_start
+                    severity = 0
+                    if 2 <= level_length <= MAX_LEVEL_BYTES and (number == 1 or cases != 3):
+                        severity = _level_severity(key)
+                    if severity == 0:
+                        position = -1
+                elif code == _MARK:
+                    severity = 0
+                    if position < end:
+                        severity = np.int64(_MARK_SEVERITIES[number * 256 + buffer[position]])
+                        level_start, level_length = position, 1
+                    position = position + 1 if severity != 0 else -1
+                elif code == _TRY:
+                    try_target, try_position, try_written = number, position, written
+                    try_year, try_month, try_day = year, month, day
+                    try_hour, try_minute, try_second = hour, minute, second
+                    try_fraction, try_precision, try_half, try_offset = fraction, precision, half, offset
+                    try_epoch, try_has_clock = epoch, has_clock
+                    try_level_start, try_level_length, try_severity = level_start, level_length, severity
+                elif code == _COMMIT:
+                    try_target = _NO_ATTEMPT
+                    index = number
+                elif code == _DATE:
+                    if position + 10 <= end and buffer[position + 4] == number and buffer[position + 7] == number:
+                        year = _two(buffer, position, end) * 100
+                        low_year = _two(buffer, position + 2, end)
+                        month = _two(buffer, position + 5, end)
+                        day = _two(buffer, position + 8, end)
+                        if year >= 0 and low_year >= 0 and 1 <= month <= 12 and 1 <= day <= 31:
+                            year += low_year
+                            position = position + 10 if FIRST_YEAR <= year <= LAST_YEAR else -1
+                        else:
+                            position = -1
+                    else:
+                        position = -1
+                elif code == _CLOCK:
+                    if position + 8 <= end and buffer[position + 2] == number and buffer[position + 5] == number:
+                        hour = _two(buffer, position, end)
+                        minute = _two(buffer, position + 3, end)
+                        second = _two(buffer, position + 6, end)
+                        has_clock = True
+                        fits = 0 <= hour <= 23 and 0 <= minute <= 59 and 0 <= second <= 60
+                        position = position + 8 if fits else -1
+                    else:
+                        position = -1
+                elif code == _DATE_END:
+                    fits = position < end and ((buffer[position] | 32) == 116 or buffer[position] == 32)
+                    position = position + 1 if fits else -1
+                elif code == _FRACTION:
+                    digits_at = position
+                    if number == 1:
+                        if position < end and (buffer[position] == 46 or buffer[position] == 44):
+                            digits_at += 1
+                        else:
+                            continue
+                    after = digits_at
+                    count = 0
+                    while after < end and after - digits_at < 9 and _is_digit(buffer[after]):
+                        count = count * 10 + (buffer[after] - 48)
+                        after += 1
+                    if after > digits_at:
+                        precision = after - digits_at
+                        fraction = count
+                        for _ in range(9 - precision):
+                            fraction *= 10
+                        position = after
+                    elif number == 0:
+                        position = -1
+                elif code == _ZONE:
+                    offset, position = _zone(buffer, position, end, number, offset)
+                elif code == _YEAR:
+                    high_year = _two(buffer, position, end)
+                    low_year = _two(buffer, position + 2, end)
+                    year = high_year * 100 + low_year
+                    fits = high_year >= 0 and low_year >= 0 and FIRST_YEAR <= year <= LAST_YEAR
+                    position = position + 4 if fits else -1
+                elif code == _SHORT_YEAR:
+                    year = _two(buffer, position, end)
+                    position = position + 2 if year >= 0 else -1
+                    year += 1900 if year >= 69 else 2000
+                elif code == _MONTH:
+                    month = _two(buffer, position, end)
+                    position = position + 2 if 1 <= month <= 12 else -1
+                elif code == _MONTH_NAME or code == _WEEKDAY:
+                    key = _letters_key(buffer, position, end)
+                    if code == _MONTH_NAME:
+                        rank = _rank(_MONTH_KEYS, key)
+                        month = rank + 1
+                    else:
+                        rank = _rank(_WEEKDAY_KEYS, key)
+                    if rank >= 0:
+                        position += 3
+                        while number == 1 and position < end and _is_letter(buffer[position]):
+                            position += 1
+                    else:
+                        position = -1
+                elif code == _DAY:
+                    if number == 0:
+                        day = _two(buffer, position, end)
+                        position += 2
+                    else:
+                        day, position = _one_or_two(buffer, position, end)
+                    if day < 1 or day > 31:
+                        position = -1
+                elif code == _HOUR:
+                    has_clock = True
+                    if number == 0:
+                        hour = _two(buffer, position, end)
+                        position += 2
+                    else:
+                        hour, position = _one_or_two(buffer, position, end)
+                    fits = 1 <= hour <= 12 if number == 2 else 0 <= hour <= 23
+                    if not fits:
+                        position = -1
+                elif code == _MINUTE:
+                    minute = _two(buffer, position, end)
+                    position = position + 2 if 0 <= minute <= 59 else -1
+                elif code == _SECOND:
+                    second = _two(buffer, position, end)
+                    position = position + 2 if 0 <= second <= 60 else -1
+                elif code == _HALF:
+                    fits = False
+                    if position + 2 <= end and (buffer[position + 1] | 32) == 109:
+                        letter = buffer[position] | 32
+                        fits = letter == 97 or letter == 112
+                        half = 2 if letter == 112 else 1
+                    position = position + 2 if fits else -1
+                else:  # _EPOCH
+                    after = position
+                    count = 0
+                    while after < end and after - position < 18 and _is_digit(buffer[after]):
+                        count = count * 10 + (buffer[after] - 48)
+                        after += 1
+                    if after - position == 18 and after < end and _is_digit(buffer[after]):
+                        # A nineteenth digit fits into 64 bits only after less than this.
+                        count = count * 10 + (buffer[after] - 48) if count < 922337203685477580 else MOST_NANOSECONDS
+                        after += 1
+                    length = after - position
+                    digits = number
+                    if number < 0:
+                        digits = 0 if length <= 11 else 3 if length <= 14 else 6 if length <= 17 else 9
+                    unit = 1
+                    for _ in range(9 - digits):
+                        unit *= 10
+                    if length >= 9 and count <= (MOST_NANOSECONDS - SECOND) // unit:
+                        fraction = count * unit % SECOND
+                        epoch = count * unit - fraction
+                        precision = digits
+                        position = after
+                    else:
+                        position = -1
+                if position < 0:
+                    if try_target == _NO_ATTEMPT:
+                        break
+                    index, position = try_target, try_position
+                    try_target = _NO_ATTEMPT
+                    year, month, day = try_year, try_month, try_day
+                    hour, minute, second = try_hour, try_minute, try_second
+                    fraction, precision, half, offset = try_fraction, try_precision, try_half, try_offset
+                    epoch, has_clock = try_epoch, try_has_clock
+                    level_start, level_length, severity = try_level_start, try_level_length, try_severity
+                    if written != try_written:
+                        for slot in range(MAX_FIELDS):
+                            if (written ^ try_written) >> slot & 1:
+                                field_start[row, slot] = 0
+                                field_length[row, slot] = 0
+                        written = try_written
+            timestamp = NO_TIME
+            if position >= 0:
+                if epoch != NO_TIME:
+                    timestamp = epoch + fraction
+                else:
+                    timestamp = _resolve(
+                        year,
+                        month,
+                        day,
+                        hour,
+                        minute * 60 + second,
+                        fraction,
+                        half,
+                        offset,
+                        has_clock,
+                        zone,
+                        record_ms[row],
+                    )
+            if position < 0 or timestamp == _IMPOSSIBLE:
+                if written != 0:
+                    field_start[row, :] = 0
+                    field_length[row, :] = 0
+                continue
+            headers.format[row] = format_row
+            headers.message_start[row] = position
+            headers.message_length[row] = end - position
+            headers.timestamp[row] = timestamp
+            headers.precision[row] = precision if timestamp != NO_TIME else 0
+            headers.severity[row] = severity
+            headers.level_start[row] = level_start
+            headers.level_length[row] = level_length
+            break
+
+
+class HeaderSplitter:
+    """Splits the headers of a source's texts by formats that are tried in order."""
+
+    def __init__(self, formats: Sequence[HeaderFormat], zone: str) -> None:
+        """Lay out the programs of `formats`; `zone` is the IANA name of the zone of times that name none.
+
+        Raises:
+            WrongFormat: there is no such zone.
+        """
+        self.formats = tuple(formats)
+        source_zone = zone_of(zone)
+        self._program = _lay_out(self.formats)
+        self._zone = ZoneTable(
+            changes=np.array(source_zone.changes, np.int64), offsets=np.array(source_zone.offsets, np.int64)
+        )
+
+    def split(self, texts: Texts, record_time_ms: I64) -> Headers:
+        """Split each text; a row of length NONE stays empty. `record_time_ms`: (n,), negative for none."""
+        rows = texts.length.size
+        headers = Headers(
+            format=np.full(rows, -1, np.int64),
+            message_start=np.zeros(rows, np.int64),
+            message_length=np.zeros(rows, np.int64),
+            timestamp=np.full(rows, NO_TIME, np.int64),
+            precision=np.zeros(rows, np.uint8),
+            severity=np.zeros(rows, np.uint8),
+            level_start=np.zeros(rows, np.int64),
+            level_length=np.zeros(rows, np.int64),
+            field_start=np.zeros((rows, MAX_FIELDS), np.int64),
+            field_length=np.zeros((rows, MAX_FIELDS), np.int64),
+        )
+        _split_headers(self._program, self._zone, texts, record_time_ms, headers)
+        return headers
+
+
+def _lay_out(formats: Sequence[HeaderFormat]) -> Program:
+    rows: list[tuple[int, ...]] = []
+    entries: list[int] = []
+    literals = bytearray()
+    stops: list[tuple[int, int]] = []
+    tables: dict[bytes, int] = {}
+    for header_format in formats:
+        base = len(rows)
+        entries.append(base)
+        for op in header_format.ops:
+            number = op.number + base if op.code in {Code.TRY, Code.COMMIT} else op.number
+            first, count = 0, 0
+            if op.code is Code.LITERAL:
+                first, count = len(literals), len(op.literal)
+                literals += op.literal
+            elif op.code is Code.SCAN:
+                first, count = len(stops), len(op.stops)
+                stops += [(index + base, length) for index, length in op.stops]
+            table = tables.setdefault(_table(op), len(tables) * 256)
+            rows.append((int(op.code), op.slot, number, first, count, table, op.fewest))
+    return Program(
+        ops=np.array(rows, np.int64).reshape(-1, _FEWEST + 1),
+        entries=np.array(entries, np.int64),
+        literals=np.frombuffer(bytes(literals), np.uint8).copy(),
+        stops=np.array(stops, np.int64).reshape(-1, 2),
+        tables=np.frombuffer(b"".join(tables), np.uint8).copy(),
+    )
+
+
+def _table(op: Op) -> bytes:
+    """Return 256 entries that say what a SCAN or RUN does with a byte."""
+    if op.code is Code.SCAN:
+        return bytes(_ENDS if byte in op.attention else 0 for byte in range(256))
+    if op.code is Code.RUN:
+        members, firsts = RUN_BYTES[op.number], RUN_FIRST_BYTES[op.number]
+        return bytes((0 if byte in members else _ENDS) | (0 if byte in firsts else _NOT_FIRST) for byte in range(256))
+    return bytes(256)
