@@ -30,10 +30,10 @@ CORPUS = Path("runs/corpus")
 #: Longest template kept, in characters: longer ones are help texts and banners.
 MAX_CHARACTERS = 400
 
-PERMISSIVE = re.compile(r"apache|mit\b|bsd|isc\b|python software|psf|zope|unlicense|hpnd|public domain|zlib", re.I)
-RESTRICTIVE = re.compile(r"gpl|mozilla|mpl|eclipse|epl|proprietary|commercial|other/|eula|nvidia", re.I)
+PERMISSIVE = re.compile(r"apache|mit\b|bsd|isc\b|python software|psf|zope|unlicense|hpnd|public domain|zlib", re.IGNORECASE)
+RESTRICTIVE = re.compile(r"gpl|mozilla|mpl|eclipse|epl|proprietary|commercial|other/|eula|nvidia", re.IGNORECASE)
 #: Packages about the systems that the Loghub data sets were recorded from.
-BENCHMARKED = re.compile(r"hadoop|hdfs|spark|zookeeper|openstack|openssh|httpd", re.I)
+BENCHMARKED = re.compile(r"hadoop|hdfs|spark|zookeeper|openstack|openssh|httpd", re.IGNORECASE)
 
 LEVELS = {
     "trace": "trace", "finest": "trace", "finer": "trace", "debug": "debug", "fine": "debug", "config": "debug",
@@ -107,7 +107,9 @@ class Draft:
         self.conversions += other.conversions
 
 
-PRINTF = re.compile(r"%(?:\((?P<key>\w+)\))?[#0\- +,]*(?:\d+\$)?[\d*]*(?:\.(?P<precision>[\d*]+))?[hlLzjt]*(?P<type>[a-zA-Z%])")
+PRINTF = re.compile(
+    r"%(?:\((?P<key>\w+)\))?[#0\- +,]*(?:\d+\$)?[\d*]*(?:\.(?P<precision>[\d*]+))?[hlLzjt]*(?P<type>[a-zA-Z%])"
+)
 BRACES = re.compile(r"\{\{|\}\}|\{(?P<key>[^{}:!]*)(?:!(?P<conversion>\w))?(?::(?P<format>[^{}]*))?\}")
 
 
@@ -192,25 +194,29 @@ def python_draft(node: ast.expr) -> Draft | None:
                 if isinstance(value, ast.Constant):
                     draft.constant(str(value.value))
                 elif isinstance(value, ast.FormattedValue):
-                    text = value.format_spec.values[0] if isinstance(value.format_spec, ast.JoinedStr) and value.format_spec.values else None
-                    conversion = str(text.value) if isinstance(text, ast.Constant) else ""
+                    conversion = ""
+                    if isinstance(value.format_spec, ast.JoinedStr) and value.format_spec.values:
+                        first = value.format_spec.values[0]
+                        conversion = str(first.value) if isinstance(first, ast.Constant) else ""
                     draft.variable(python_name(value.value), "r" if value.conversion == ord("r") else conversion)
             return draft
         case ast.BinOp(op=ast.Mod(), left=ast.Constant(value=str(text)), right=right):
             values = right.elts if isinstance(right, ast.Tuple) else [right]
             return split_printf(text, [python_name(value) for value in values])
         case ast.BinOp(op=ast.Add(), left=left, right=right):
-            first, second = python_draft(left), python_draft(right)
-            if first is None and second is None:
+            sides = [(side, python_draft(side)) for side in (left, right)]
+            if not any(part for _, part in sides):
                 return None
             draft = Draft.of("")
-            for side, part in ((left, first), (right, second)):
-                if part is None:
-                    draft.variable(python_name(side))
-                else:
+            for side, part in sides:
+                if part:
                     draft.extend(part)
+                else:
+                    draft.variable(python_name(side))
             return draft
-        case ast.Call(func=ast.Attribute(attr="format", value=ast.Constant(value=str(text))), args=args, keywords=keywords):
+        case ast.Call(
+            func=ast.Attribute(attr="format", value=ast.Constant(value=str(text))), args=args, keywords=keywords
+        ):
             named = {keyword.arg: python_name(keyword.value) for keyword in keywords if keyword.arg}
             return split_braces(text, [python_name(arg) for arg in args], named)
         case ast.Call(func=ast.Name(id="_" | "gettext" | "ugettext"), args=[first, *_]):
@@ -227,7 +233,7 @@ def python_level(node: ast.Call) -> str | None:
     while isinstance(owner, ast.Call):
         owner = owner.func
     name = python_name(owner).lower()
-    return LEVELS[node.func.attr] if "log" in name and "catalog" not in name or name == "msg" else None
+    return LEVELS[node.func.attr] if ("log" in name and "catalog" not in name) or name == "msg" else None
 
 
 def python_calls(source: str, package: Package) -> Iterator[LoggingCall]:
@@ -280,14 +286,14 @@ def fill(text: str, names: Sequence[str], keywords: Sequence[ast.keyword]) -> Dr
 JAVA_CALL = re.compile(
     r"\b(?:\w*log(?:ger)?|LOG(?:GER)?|\w*_LOG(?:GER)?|\w*Logger)(?:\(\))?\s*\.\s*(?:at)?"
     r"(trace|debug|info|warn|warning|error|fatal|severe|fine|finer|finest|config|log)\w*\s*\(",
-    re.I,
+    re.IGNORECASE,
 )
 JAVA_RAISE = re.compile(r"\bthrow\s+new\s+\w+(?:Exception|Error)\s*\(")
 JAVA_ANNOTATION = re.compile(r"@(?:LogMessage|Message)\s*\(")
 JAVA_TOKEN = re.compile(
     r'"""(?P<block>.*?)"""|"(?P<string>(?:[^"\\\n]|\\.)*)"|\'(?:[^\'\\\n]|\\.)+\'|//[^\n]*|/\*.*?\*/'
     r"|(?P<word>[A-Za-z_]\w*)|(?P<number>\d[\w.]*)|(?P<mark>[^\s\w])",
-    re.S,
+    re.DOTALL,
 )
 JAVA_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "0": "\0"}
 
@@ -312,7 +318,7 @@ def java_arguments(source: str, start: int) -> list[list[tuple[str, str]]]:
                 arguments.append([])
                 continue
         if kind in {"string", "block"}:
-            token = re.sub(r"\\(u+[0-9a-fA-F]{4}|.)", java_unescape, token, flags=re.S)
+            token = re.sub(r"\\(u+[0-9a-fA-F]{4}|.)", java_unescape, token, flags=re.DOTALL)
             kind = "string"
         arguments[-1].append((kind, token))
     return []
@@ -403,7 +409,11 @@ def java_calls(source: str, package: Package) -> Iterator[LoggingCall]:
             yield call
     for found in JAVA_ANNOTATION.finditer(source):
         arguments = java_arguments(source, found.end())
-        texts = [tokens[-1][1] for tokens in arguments if tokens[-1][0] == "string" and tokens[0][1] in {"value", tokens[-1][1]}]
+        texts = [
+            tokens[-1][1]
+            for tokens in arguments
+            if tokens[-1][0] == "string" and tokens[0][1] in {"value", tokens[-1][1]}
+        ]
         method = re.compile(r"\w+\s+\w+\s*\(").search(source, found.end())
         if texts and method:
             names = [java_name(tokens) for tokens in java_arguments(source, method.end())]
@@ -446,7 +456,9 @@ def is_permissive(licence: str) -> bool:
 
 def licence_of(about: Any) -> str:
     """Read the licence out of a distribution's metadata: the expression, else the classifiers, else the first line."""
-    classified = [line.split("::")[-1].strip() for line in about.get_all("Classifier", []) if line.startswith("License")]
+    classified = [
+        line.split("::")[-1].strip() for line in about.get_all("Classifier", []) if line.startswith("License")
+    ]
     text = about.get("License-Expression") or " ".join(classified) or about.get("License") or ""
     return str(text).strip().split("\n")[0][:80]
 
@@ -483,7 +495,9 @@ def wheel_python(folder: Path) -> Iterator[tuple[Package, str]]:
         with zipfile.ZipFile(path) as wheel:
             about_name = next(name for name in wheel.namelist() if name.endswith(".dist-info/METADATA"))
             about = Parser().parsestr(wheel.read(about_name).decode("utf-8", "replace"))
-            package = Package(name=about["Name"], version=about["Version"], licence=licence_of(about), language="python")
+            package = Package(
+                name=about["Name"], version=about["Version"], licence=licence_of(about), language="python"
+            )
             if is_permissive(package.licence) and not BENCHMARKED.search(package.name):
                 for name in sorted(wheel.namelist()):
                     if is_source(name):
@@ -572,8 +586,12 @@ def load(path: Path) -> list[LoggingCall]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Mine and write `calls.jsonl` and a JSON report beside it."""
-    parser = argparse.ArgumentParser(prog="python -m training.mine", description=__doc__.split("\n")[0] if __doc__ else "")
-    parser.add_argument("--out", type=Path, default=CORPUS, help="folder for downloads, corpus and report [%(default)s]")
+    parser = argparse.ArgumentParser(
+        prog="python -m training.mine", description=__doc__.split("\n")[0] if __doc__ else ""
+    )
+    parser.add_argument(
+        "--out", type=Path, default=CORPUS, help="folder for downloads, corpus and report [%(default)s]"
+    )
     parser.add_argument("--sources", type=Path, default=SOURCES, help="the list of packages [%(default)s]")
     chosen = parser.parse_args(arguments)
     calls = mine(chosen.out, chosen.sources)

