@@ -419,4 +419,6 @@ def run(app: WorkerApp) -> int:
         logger = logging.getLogger(name)
         if logger.level == logging.NOTSET:
             logger.setLevel(logging.WARNING)  # what they say of every rebalance is not for operators
+    # Faust calls it a crash when an agent is cancelled, at each stop; real errors of agents come through `fail`.
+    logging.getLogger("faust.agents.actor").setLevel(logging.CRITICAL)
     return asyncio.run(app.serve())

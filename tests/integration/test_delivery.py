@@ -35,12 +35,19 @@ def filled_topic(kafka: KafkaBroker) -> str:
 
 
 @contextmanager
-def worker(kafka: KafkaBroker, topic: str, output: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a worker that echoes `topic` to `output`, in small fetches so that it can be caught in the middle."""
+def worker(
+    kafka: KafkaBroker, topic: str, output: str, member: str | None = "one"
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a worker that echoes `topic` to `output`, in small fetches so that it can be caught in the middle.
+
+    With static membership, as `member`, the next process of that name takes over at once.
+    """
     settings = {
         "bootstrap_servers": kafka.bootstrap,
         "group": f"group-{output}",
-        "group_instance_id": "one",  # static membership: the next process takes over at once
+        "group_instance_id": member,
+        "session_timeout_seconds": 6,
+        "heartbeat_interval_seconds": 0.5,
         "commit_interval_seconds": 0.1,
         "max_partition_fetch_bytes": 65536,
         "max_partition_bytes_in_flight": 262144,
@@ -148,3 +155,17 @@ def test_sigterm_makes_no_duplicate(kafka: KafkaBroker, filled_topic: str) -> No
         assert output.count() < RECORDS
         finish(kafka, filled_topic, topic)
         assert duplicates(output.places()) == 0
+
+
+def test_partitions_of_a_dead_worker_move(kafka: KafkaBroker, filled_topic: str) -> None:
+    """When one of two workers is killed the other takes its partitions over: nothing is lost, order is kept."""
+    with output_of(kafka) as (topic, output):
+        with worker(kafka, filled_topic, topic, member=None) as survivor:
+            with worker(kafka, filled_topic, topic, member=None) as victim:
+                wait_for_progress(victim, output, RECORDS // 3)
+                victim.send_signal(signal.SIGKILL)
+                victim.wait()
+            wait_for_progress(survivor, output, RECORDS - 1)
+            assert survivor.poll() is None
+        finish(kafka, filled_topic, topic)
+        duplicates(output.places())

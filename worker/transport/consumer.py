@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import faust
 from aiokafka import AIOKafkaConsumer
@@ -125,7 +125,7 @@ class SourceThread(driver.AIOKafkaConsumerThread):
             **driver.credentials_to_aiokafka_auth(conf.broker_credentials, conf.ssl_context),
         )
 
-    async def _fetch_records(self, consumer: AIOKafkaConsumer, *args: Any, **kwargs: Any) -> Mapping[TP, list[Any]]:
+    async def _fetch_records(self, consumer: AIOKafkaConsumer, *args: Any, **kwargs: Any) -> Any:
         records: Mapping[TP, list[Any]] = await super()._fetch_records(consumer, *args, **kwargs)
         fetch_task = consumer._fetcher.error_future  # noqa: SLF001 - Faust's thread reads it too
         if not records and fetch_task.done() and not fetch_task.cancelled():
@@ -139,13 +139,36 @@ class SourceThread(driver.AIOKafkaConsumerThread):
         return bool(offsets) and await super()._commit(offsets)
 
 
+class Fetched(NamedTuple):
+    """What one look for new batches brought."""
+
+    #: The group's generation in which they were fetched.
+    generation: int
+    batches: Mapping[TP, list[FetchedBatch]]
+
+
+class RecordBatchThread(SourceThread):
+    """The thread that fetches record batches, and takes back what nobody may have yet."""
+
+    async def _fetch_records(self, consumer: AIOKafkaConsumer, *args: Any, **kwargs: Any) -> Fetched:
+        batches: Mapping[TP, list[FetchedBatch]] = await super()._fetch_records(consumer, *args, **kwargs)
+        if not self.consumer.flow_active:
+            # The call began before a rebalance and brought batches of the new assignment before streams may have
+            # them. Dropped with the position behind them, they would be lost: the next commit would pass them.
+            for partition, fetched in batches.items():
+                consumer.seek(partition, fetched[0].fetch_offset)
+            batches = {}
+        return Fetched(self.app.consumer_generation_id, batches)
+
+
 class StockConsumer(driver.Consumer):
     """Stock Faust: a message per record and Faust's own bookkeeping, with our subscriptions and our draining."""
 
     Client: ClassVar[type[AIOKafkaConsumer]] = AIOKafkaConsumer
+    Thread: ClassVar[type[SourceThread]] = SourceThread
 
     def _new_consumer_thread(self) -> SourceThread:
-        return SourceThread(self, loop=self.loop, beacon=self.beacon)
+        return self.Thread(self, loop=self.loop, beacon=self.beacon)
 
     async def wait_empty(self) -> None:
         """Finish what is being worked on and commit."""
@@ -173,6 +196,7 @@ class RecordBatchConsumer(StockConsumer):
     """A message per record batch, and what is committed decided by ledgers."""
 
     Client = BatchConsumer
+    Thread = RecordBatchThread
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._room = asyncio.Event()
@@ -189,6 +213,8 @@ class RecordBatchConsumer(StockConsumer):
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Let Faust stop the flow, which drains and commits, then close the ledgers."""
         await super().on_partitions_revoked(revoked)
+        if not self.app.should_stop:
+            self.stop_flow()  # Faust does so only where there were partitions; they may come next
         self.acknowledgements.revoke(TopicPartition(*partition) for partition in revoked)
 
     async def wait_empty(self) -> None:
@@ -267,12 +293,11 @@ class RecordBatchConsumer(StockConsumer):
                 raise
 
     async def _fetch(self, partitions: set[TP], timeout_seconds: float) -> None:
-        generation = self.app.consumer_generation_id
-        fetched = await self._getmany(active_partitions=partitions, timeout=timeout_seconds)
-        for tp, batches in fetched.items():
+        fetched: Fetched = await self._getmany(active_partitions=partitions, timeout=timeout_seconds)
+        for tp, batches in fetched.batches.items():
             for batch in batches:
-                if not self.flow_active or self.app.consumer_generation_id != generation:
-                    return  # what is left is fetched again from the committed offset
+                if not self.flow_active or self.app.consumer_generation_id != fetched.generation:
+                    return  # the partitions were taken away since: their new owner starts from the last commit
                 self.acknowledgements.register(batch)
                 await self.callback(self._to_message(TP(*tp), batch))
 
