@@ -24,7 +24,7 @@ def _cache_folder() -> Path:
     digest = hashlib.blake2b(digest_size=6)
     columns = Path(__file__).parent
     # The rules of `parsing` are compiled into kernels too: types of parameters, formats of headers.
-    for source in sorted([*columns.glob("*.py"), *(columns.parent / "parsing").glob("*.py")]):
+    for source in sorted([*columns.glob("*.py"), *(columns.parent / "parsing").rglob("*.py")]):
         digest.update(source.read_bytes())
     digest.update(b"checked" if numba.config.BOUNDSCHECK else b"")
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
