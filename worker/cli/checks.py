@@ -170,11 +170,11 @@ def _model(settings: Settings) -> Iterator[Finding]:
         advice = "without one every message that no known template fits is a dead letter"
         yield Finding(subject="model", verdict="warn", text="none", advice=advice)
         return
-    from worker.parsing.loading import load_parser  # noqa: PLC0415  seconds to import
+    from worker.parsing.parser import EncoderParser  # noqa: PLC0415  seconds to import
 
     began = time.perf_counter()
     try:
-        parser = load_parser(settings.model.path, device=settings.model.device, dtype=settings.model.dtype)
+        parser = EncoderParser.load(settings.model.path, device=settings.model.device, dtype=settings.model.dtype)
     except LogloomError as exc:
         advice = "set model.path (LOGLOOM_MODEL__PATH) to base, a folder or a Hugging Face name"
         yield Finding(subject="model", verdict="fail", text=str(exc), advice=advice)

@@ -46,17 +46,17 @@ def command(
       journalctl -f | logloom produce --topic host.raw --key "$(hostname)"
       logloom produce --topic load.raw --rate 5000 --repeat 100 app.log
     """  # noqa: D301  click takes the backspace for "keep these lines"
-    from worker.transport.admin import Deliveries, producer  # noqa: PLC0415  kafka-python is not needed for --help
+    from worker.transport.admin import Admin, Deliveries, producer  # noqa: PLC0415  kafka-python is not needed for --help
 
     if repeat > 1 and not files:
         raise click.UsageError("standard input can't be repeated: name a file")
     settings = load_settings(config, broker).kafka
     deliveries = Deliveries()
     progress = _Progress(shown=not quiet)
-    with producer(settings, linger_ms=20, batch_size=1 << 18, max_block_ms=30_000) as opened:
-        partitions = opened.partitions_for(topic)
-        if not partitions:
+    with Admin(settings) as admin:
+        if topic not in admin.partitions():
             raise click.ClickException(f"the broker has no topic {topic!r}; create it first")
+    with producer(settings, linger_ms=20, batch_size=1 << 18, max_block_ms=30_000) as opened:
         encoded_key = None if key is None else key.encode()
         for line in _paced(_lines(files, repeat), rate):
             # An empty line is a record too; no value at all would be a tombstone.

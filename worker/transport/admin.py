@@ -18,9 +18,12 @@ from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, OffsetAndMetad
 from kafka.admin import ConfigResource, ConfigResourceType
 from kafka.errors import (
     AuthorizationError,
+    CoordinatorLoadInProgressError,
+    CoordinatorNotAvailableError,
     KafkaConnectionError,
     KafkaError,
     KafkaTimeoutError,
+    NotCoordinatorError,
     SaslAuthenticationFailedError,
     TopicAlreadyExistsError,
 )
@@ -35,6 +38,8 @@ if TYPE_CHECKING:
 
 #: Longest wait for a first answer; a person waits in front of it.
 CONNECT_TIMEOUT_MS = 8_000
+#: Longest wait for the group coordinator.
+_COORDINATOR_SECONDS = 15.0
 
 Offsets = Mapping[TopicPartition, int]
 
@@ -105,7 +110,9 @@ def teach_compression() -> None:
     for name in ("snappy", "lz4", "zstd"):
         if getattr(kafka.codec, f"has_{name}")():
             continue
-        setattr(kafka.codec, f"has_{name}", getattr(aiokafka_codec, f"has_{name}"))
+        available = getattr(aiokafka_codec, f"has_{name}")
+        setattr(kafka.codec, f"has_{name}", available)
+        KafkaProducer._COMPRESSORS[name] = (available, KafkaProducer._COMPRESSORS[name][1])  # noqa: SLF001  looked up there
         records: tuple[ModuleType, ...] = (kafka.codec, kafka.record.default_records, kafka.record.legacy_records)
         for module in records:
             for direction in ("encode", "decode"):
@@ -234,8 +241,17 @@ class Admin:
 
     def committed(self, group: str) -> dict[TopicPartition, OffsetAndMetadata]:
         """Give the offsets that `group` has committed."""
+        began = time.monotonic()
         with translated(self._settings):
-            answer = self._client.list_group_offsets({group: None})[group]
+            while True:
+                try:
+                    answer = self._client.list_group_offsets({group: None})[group]
+                    break
+                except (CoordinatorNotAvailableError, CoordinatorLoadInProgressError, NotCoordinatorError):
+                    # The first question of all makes a fresh cluster create the topic of offsets.
+                    if time.monotonic() - began > _COORDINATOR_SECONDS:
+                        raise
+                time.sleep(0.1)
         return {partition: found for partition, found in answer.items() if found.offset >= 0}
 
     def lag(self, group: str, topics: Iterable[str]) -> dict[TopicPartition, int]:
@@ -261,7 +277,7 @@ def records_between(opened: KafkaConsumer, starts: Offsets, ends: Offsets) -> It
 
     Raises Unreachable where a partition gives nothing new for a minute.
     """
-    for place, end in ends.items():
+    for place, end in sorted(ends.items()):
         opened.assign([place])
         opened.seek(place, starts[place])
         last_progress = time.monotonic()
