@@ -49,8 +49,9 @@ _DATE, _CLOCK, _DATE_END = int(Code.DATE), int(Code.CLOCK), int(Code.DATE_END)
 _CODE, _SLOT, _NUMBER, _FIRST, _COUNT, _TABLE, _FEWEST = 0, 1, 2, 3, 4, 5, 6
 #: `_resolve`: there is no such date.
 _IMPOSSIBLE = NO_TIME + 1
-#: Bits of `Program.tables`: the byte ends a run of other bytes; a run does not start with it.
-_ENDS, _NOT_FIRST = 1, 2
+#: Bits of `Program.tables`: the byte ends a run of others; a RUN does not start with it; the byte ends a SCAN whatever
+#: follows; it does if white space or the end of the text follows.
+_ENDS, _NOT_FIRST, _ENDS_SURELY, _ENDS_BEFORE_WHITE = 1, 2, 4, 8
 _RECORD_MS_LIMIT = RECORD_TIME_LIMIT // 1_000_000
 _NO_ATTEMPT = -1
 
@@ -58,7 +59,8 @@ _NO_ATTEMPT = -1
 class Program(NamedTuple):
     """The programs of several formats as arrays, one after the other."""
 
-    #: Rows are ops; columns as named above. FIRST and COUNT span `literals` (LITERAL) or `stops` (SCAN), (ops, 7).
+    #: Rows are ops; columns as named above. FIRST and COUNT span `literals` (LITERAL) or `stops` (SCAN), or are an
+    #: offset and the byte without which a TRY is in vain, -1 for none, (ops, 7).
     ops: I64
     #: Index of each format's first op, (formats,).
     entries: I64
@@ -214,20 +216,23 @@ def _literal(ops: I64, literals: U8, at: int, buffer: U8, position: int, end: in
 
 
 @inlined
-def _scan(ops: I64, literals: U8, stops: I64, tables: U8, at: int, buffer: U8, position: int, end: int) -> int:
-    """Return where the SCAN op `at` ends, -1 if it does not fit."""
-    table = ops[at, _TABLE]
-    word = ops[at, _NUMBER] == 1
-    first_stop = ops[at, _FIRST]
-    last_stop = first_stop + ops[at, _COUNT]
+def _run_end(tables: U8, table: int, buffer: U8, position: int, end: int) -> int:
+    """Return the first position from `position` on whose byte ends a run by the table, or `end`."""
+    # Unsigned, so that numba does not look for a negative index at every byte.
+    at, last, first_entry = np.uint64(position), np.uint64(end), np.uint64(table)
+    while at < last and tables[first_entry + np.uint64(buffer[at])] & _ENDS == 0:
+        at += np.uint64(1)
+    return np.int64(at)
+
+
+@inlined
+def _scan_end(ops: I64, literals: U8, stops: I64, tables: U8, at: int, buffer: U8, position: int, end: int) -> int:
+    """Return where the SCAN op `at` ends from `position` on, -1 if nothing ends it."""
     found = position
     while True:
-        while found < end and tables[table + buffer[found]] == 0:
-            found += 1
-        for stop in range(first_stop, last_stop):
+        for stop in range(ops[at, _FIRST], ops[at, _FIRST] + ops[at, _COUNT]):
             after = found
-            first = stops[stop, 0]
-            for index in range(first, first + stops[stop, 1]):
+            for index in range(stops[stop, 0], stops[stop, 0] + stops[stop, 1]):
                 if ops[index, _CODE] == _LITERAL:
                     after = _literal(ops, literals, index, buffer, after, end)
                     if after < 0:
@@ -240,17 +245,18 @@ def _scan(ops: I64, literals: U8, stops: I64, tables: U8, at: int, buffer: U8, p
                         after = -1
                         break
             if after >= 0:
-                return found if found - position >= ops[at, _FEWEST] else -1
+                return found
         if found == end or buffer[found] == 10:
             return -1
         if _is_white(buffer[found]):
-            if word:
+            if ops[at, _NUMBER] == 1:
                 return -1
             # What does not end the field at the first byte of a run of white space does not end it within the run.
             while found < end and _is_white(buffer[found]):
                 found += 1
         else:
             found += 1
+        found = _run_end(tables, ops[at, _TABLE], buffer, found, end)
 
 
 @kernel
@@ -290,7 +296,7 @@ def _days_in_month(year: int, month: int) -> int:
     return 30 if month == 4 or month == 6 or month == 9 or month == 11 else 31
 
 
-@kernel
+@inlined
 def _to_utc(local: int, zone: ZoneTable) -> int:
     low, high = 0, zone.changes.size
     while low < high:
@@ -325,11 +331,8 @@ def _nearest_day(record_ms: int, second_of_day: int, fraction: int, offset: int,
 def _nearest_year(
     record_ms: int, month: int, day: int, second_of_day: int, fraction: int, offset: int, zone: ZoneTable
 ) -> int:
-    this_year, this_month = year_and_month(record_ms // 86_400_000)
+    this_year, _ = year_and_month(record_ms // 86_400_000)
     leap_day = month == 2 and day == 29
-    if abs(month - this_month) <= 4 and not leap_day and this_year <= LAST_YEAR:
-        # Less than half a year away: no other year is nearer.
-        return _time_on(days_from_civil(this_year, month, day), second_of_day, fraction, offset, zone)
     record_ns = record_ms * 1_000_000
     reach = 8 if leap_day else 1
     nearest = NO_TIME
@@ -375,13 +378,31 @@ def _resolve(
 
 @kernel
 def _split_headers(program: Program, zone: ZoneTable, texts: Texts, record_ms: I64, headers: Headers) -> None:
-    """Fill `headers`, whose arrays are zero but for `format` (-1) and `timestamp` (NO_TIME)."""
+    """Fill `headers`, whose arrays may hold anything; `field_start` of a field that is none stays as it is."""
     buffer = texts.buffer
     ops, literals, stops, tables = program.ops, program.literals, program.stops, program.tables
     entries = program.entries
     text_start, text_length = texts.start, texts.length
     field_start, field_length = headers.field_start, headers.field_length
+    today, this_year, this_month = -1, 0, 0
+    # What an attempt that fails puts back.
+    try_position = 0
+    try_year, try_month, try_day, try_hour, try_minute, try_second = 0, 0, 0, 0, 0, 0
+    try_fraction, try_precision, try_half, try_offset = 0, 0, 0, NO_OFFSET
+    try_epoch = NO_TIME
+    try_has_clock = False
+    try_level_start, try_level_length, try_severity, try_written = 0, 0, 0, 0
     for row in range(text_length.size):
+        headers.format[row] = -1
+        headers.message_start[row] = 0
+        headers.message_length[row] = 0
+        headers.timestamp[row] = NO_TIME
+        headers.precision[row] = 0
+        headers.severity[row] = 0
+        headers.level_start[row] = 0
+        headers.level_length[row] = 0
+        for slot in range(MAX_FIELDS):
+            field_length[row, slot] = 0
         if text_length[row] < 0:
             continue
         start = text_start[row]
@@ -398,13 +419,7 @@ def _split_headers(program: Program, zone: ZoneTable, texts: Texts, record_ms: I
             epoch = NO_TIME
             has_clock = False
             level_start, level_length, severity, written = 0, 0, 0, 0
-            # What an attempt that fails puts back.
-            try_target, try_position = _NO_ATTEMPT, 0
-            try_year, try_month, try_day, try_hour, try_minute, try_second = 0, 0, 0, 0, 0, 0
-            try_fraction, try_precision, try_half, try_offset = 0, 0, 0, NO_OFFSET
-            try_epoch = NO_TIME
-            try_has_clock = False
-            try_level_start, try_level_length, try_severity, try_written = 0, 0, 0, 0
+            try_target = _NO_ATTEMPT
             while True:
                 at = index
                 code = ops[at, _CODE]
@@ -422,16 +437,24 @@ def _split_headers(program: Program, zone: ZoneTable, texts: Texts, record_ms: I
                         position = -1
                 elif code == _SCAN or code == _RUN:
                     before = position
+                    table = ops[at, _TABLE]
                     if code == _SCAN:
-                        position = _scan(ops, literals, stops, tables, at, buffer, position, end)
-                    else:
-                        table = ops[at, _TABLE]
-                        if position < end and tables[table + buffer[position]] & _NOT_FIRST == 0:
-                            position += 1
-                            while position < end and tables[table + buffer[position]] & _ENDS == 0:
-                                position += 1
-                        else:
+                        position = _run_end(tables, table, buffer, before, end)
+                        known = False
+                        if position < end:
+                            ends = tables[table + buffer[position]]
+                            known = ends & _ENDS_SURELY != 0 or (
+                                ends & _ENDS_BEFORE_WHITE != 0
+                                and (position + 1 == end or _is_white(buffer[position + 1]))
+                            )
+                        if not known:
+                            position = _scan_end(ops, literals, stops, tables, at, buffer, position, end)
+                        if position - before < ops[at, _FEWEST]:
                             position = -1
+                    elif position < end and tables[table + buffer[position]] & _NOT_FIRST == 0:
+                        position = _run_end(tables, table, buffer, position + 1, end)
+                    else:
+                        position = -1
                     slot = ops[at, _SLOT]
                     if position >= 0 and slot != SKIPPED:
                         if slot == LEVEL_SLOT:
@@ -467,6 +490,10 @@ def _split_headers(program: Program, zone: ZoneTable, texts: Texts, record_ms: I
                         level_start, level_length = position, 1
                     position = position + 1 if severity != 0 else -1
                 elif code == _TRY:
+                    guarded = position + ops[at, _FIRST]
+                    if ops[at, _COUNT] >= 0 and (guarded >= end or buffer[guarded] != ops[at, _COUNT]):
+                        index = number
+                        continue
                     try_target, try_position, try_written = number, position, written
                     try_year, try_month, try_day = year, month, day
                     try_hour, try_minute, try_second = hour, minute, second
@@ -618,13 +645,25 @@ def _split_headers(program: Program, zone: ZoneTable, texts: Texts, record_ms: I
                     if written != try_written:
                         for slot in range(MAX_FIELDS):
                             if (written ^ try_written) >> slot & 1:
-                                field_start[row, slot] = 0
                                 field_length[row, slot] = 0
                         written = try_written
             timestamp = NO_TIME
             if position >= 0:
+                likely_year = year
+                if year == 0 and month > 0 and 0 <= record_ms[row] < _RECORD_MS_LIMIT:
+                    if record_ms[row] // 86_400_000 != today:
+                        today = record_ms[row] // 86_400_000
+                        this_year, this_month = year_and_month(today)
+                    # Less than half a year away: no other year is nearer.
+                    if abs(month - this_month) <= 4:
+                        likely_year = this_year
                 if epoch != NO_TIME:
                     timestamp = epoch + fraction
+                elif likely_year > 0 and month > 0 and 0 < day <= 28 and half == 0:  # what nearly every line has
+                    second_of_day = hour * 3600 + minute * 60 + second
+                    timestamp = _time_on(
+                        days_from_civil(likely_year, month, day), second_of_day, fraction, offset, zone
+                    )
                 else:
                     timestamp = _resolve(
                         year,
@@ -641,8 +680,8 @@ def _split_headers(program: Program, zone: ZoneTable, texts: Texts, record_ms: I
                     )
             if position < 0 or timestamp == _IMPOSSIBLE:
                 if written != 0:
-                    field_start[row, :] = 0
-                    field_length[row, :] = 0
+                    for slot in range(MAX_FIELDS):
+                        field_length[row, slot] = 0
                 continue
             headers.format[row] = format_row
             headers.message_start[row] = position
@@ -675,16 +714,16 @@ class HeaderSplitter:
         """Split each text; a row of length NONE stays empty. `record_time_ms`: (n,), negative for none."""
         rows = texts.length.size
         headers = Headers(
-            format=np.full(rows, -1, np.int64),
-            message_start=np.zeros(rows, np.int64),
-            message_length=np.zeros(rows, np.int64),
-            timestamp=np.full(rows, NO_TIME, np.int64),
-            precision=np.zeros(rows, np.uint8),
-            severity=np.zeros(rows, np.uint8),
-            level_start=np.zeros(rows, np.int64),
-            level_length=np.zeros(rows, np.int64),
-            field_start=np.zeros((rows, MAX_FIELDS), np.int64),
-            field_length=np.zeros((rows, MAX_FIELDS), np.int64),
+            format=np.empty(rows, np.int64),
+            message_start=np.empty(rows, np.int64),
+            message_length=np.empty(rows, np.int64),
+            timestamp=np.empty(rows, np.int64),
+            precision=np.empty(rows, np.uint8),
+            severity=np.empty(rows, np.uint8),
+            level_start=np.empty(rows, np.int64),
+            level_length=np.empty(rows, np.int64),
+            field_start=np.empty((rows, MAX_FIELDS), np.int64),
+            field_length=np.empty((rows, MAX_FIELDS), np.int64),
         )
         _split_headers(self._program, self._zone, texts, record_time_ms, headers)
         return headers
@@ -705,10 +744,12 @@ def _lay_out(formats: Sequence[HeaderFormat]) -> Program:
             if op.code is Code.LITERAL:
                 first, count = len(literals), len(op.literal)
                 literals += op.literal
+            elif op.code is Code.TRY:
+                first, count = _guard(header_format.ops[len(rows) - base + 1 :])
             elif op.code is Code.SCAN:
                 first, count = len(stops), len(op.stops)
                 stops += [(index + base, length) for index, length in op.stops]
-            table = tables.setdefault(_table(op), len(tables) * 256)
+            table = tables.setdefault(_table(op, header_format.ops), len(tables) * 256)
             rows.append((int(op.code), op.slot, number, first, count, table, op.fewest))
     return Program(
         ops=np.array(rows, np.int64).reshape(-1, _FEWEST + 1),
@@ -719,11 +760,55 @@ def _lay_out(formats: Sequence[HeaderFormat]) -> Program:
     )
 
 
-def _table(op: Op) -> bytes:
+_WIDTHS = {
+    Code.YEAR: 4,
+    Code.SHORT_YEAR: 2,
+    Code.MONTH: 2,
+    Code.MONTH_NAME: 3,
+    Code.WEEKDAY: 3,
+    Code.DAY: 2,
+    Code.HOUR: 2,
+    Code.MINUTE: 2,
+    Code.SECOND: 2,
+}
+
+
+def _guard(ops: Sequence[Op]) -> tuple[int, int]:
+    """Return an offset and the byte that what `ops` read must have there, -1 for any.
+
+    It saves setting out on an attempt that can't succeed: the usual shapes of a time are many.
+    """
+    offset = 0
+    for op in ops:
+        if op.code is Code.LITERAL:
+            return offset, op.literal[0]
+        if op.code is Code.DATE:
+            return offset + 4, op.number
+        if op.code is Code.CLOCK:
+            return offset + 2, op.number
+        if op.code not in _WIDTHS or op.number:
+            break
+        offset += _WIDTHS[op.code]
+    return 0, -1
+
+
+def _table(op: Op, ops: Sequence[Op]) -> bytes:
     """Return 256 entries that say what a SCAN or RUN does with a byte."""
+    table = bytearray(256)
     if op.code is Code.SCAN:
-        return bytes(_ENDS if byte in op.attention else 0 for byte in range(256))
+        for byte in op.attention:
+            table[byte] |= _ENDS
+        for first, count in op.stops:
+            stop = ops[first : first + count]
+            if count == 1 and stop[0].code is Code.SPACE:
+                table[32] |= _ENDS_SURELY
+                table[9] |= _ENDS_SURELY
+            elif len(stop[0].literal) == 1 and count == 1:
+                table[stop[0].literal[0]] |= _ENDS_SURELY
+            elif len(stop[0].literal) == 1 and count == 2 and stop[1].code is Code.SPACE:
+                table[stop[0].literal[0]] |= _ENDS_BEFORE_WHITE
     if op.code is Code.RUN:
-        members, firsts = RUN_BYTES[op.number], RUN_FIRST_BYTES[op.number]
-        return bytes((0 if byte in members else _ENDS) | (0 if byte in firsts else _NOT_FIRST) for byte in range(256))
-    return bytes(256)
+        for byte in range(256):
+            table[byte] |= 0 if byte in RUN_BYTES[op.number] else _ENDS
+            table[byte] |= 0 if byte in RUN_FIRST_BYTES[op.number] else _NOT_FIRST
+    return bytes(table)
