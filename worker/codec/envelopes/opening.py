@@ -9,8 +9,8 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, tzinfo
 from typing import Protocol
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import numpy as np
 import numpy.typing as npt
@@ -95,7 +95,7 @@ class Envelope:
         *,
         fields: Fields | None = None,
         encoding: str = "utf-8",
-        zone: str = "UTC",
+        zone: tzinfo = UTC,
         reserved: frozenset[str] = frozenset(),
         max_record_bytes: int = 1 << 20,
         max_depth: int = 64,
@@ -113,19 +113,15 @@ class Envelope:
             "".encode(encoding)
         except LookupError as error:
             raise WrongSettings(f"encoding {encoding!r} is not known") from error
-        try:
-            time_zone = ZoneInfo(zone)
-        except (ZoneInfoNotFoundError, ValueError) as error:
-            raise WrongSettings(f"zone {zone!r} is not known") from error
         structure = Structure(
-            fields=fields or PRESETS.get(kind, AUTO), zone=time_zone, reserved=reserved, max_depth=max_depth
+            fields=fields or PRESETS.get(kind, AUTO), zone=zone, reserved=reserved, max_depth=max_depth
         )
         self._decoders: Mapping[str, Decoder] = {
             "raw": RawEnvelope(),
             "json": JsonEnvelope(structure=structure),
             "msgpack": MsgpackEnvelope(structure=structure),
             "cri": CriEnvelope(reserved=reserved),
-            "syslog": SyslogEnvelope(zone=time_zone, reserved=reserved),
+            "syslog": SyslogEnvelope(zone=zone, reserved=reserved),
             "otlp": OtlpEnvelope(reserved=reserved, max_depth=max_depth),
         }
         self._kind = kind if kind in KINDS else "json"

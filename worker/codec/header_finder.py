@@ -1,0 +1,69 @@
+"""Which header format the lines of a source have: as declared, or found out from its first lines."""
+
+from collections.abc import Iterable, Sequence
+
+import structlog
+
+from worker.columns.headers import HeaderSplitter
+from worker.columns.layout import I64, Headers, Texts
+from worker.parsing.headers import PRESETS, HeaderFormat, detect, parse_format
+
+_log = structlog.get_logger(__name__)
+
+#: `auto` looks at so many lines before it makes up its mind for good.
+_ENOUGH_LINES = 500
+#: Longer lines are cut before they are looked at: a header stands at the front.
+_LONGEST_PREFIX = 512
+
+
+def _resolve(declared: str) -> HeaderFormat:
+    return PRESETS[declared] if declared in PRESETS else parse_format(declared)
+
+
+class HeaderFinder:
+    """Splits the headers of one source. With `auto`, `formats` changes until enough lines were seen."""
+
+    def __init__(self, declared: Sequence[str], *, zone: str, source: str) -> None:
+        """Take presets and declarations in the order in which they are tried, or `auto` or `none` alone.
+
+        Raises WrongFormat.
+        """
+        self._zone, self._source = zone, source
+        self._lines: list[bytes] | None = [] if list(declared) == ["auto"] else None
+        self._set([] if list(declared) in (["auto"], ["none"]) else [_resolve(text) for text in declared])
+
+    def _set(self, formats: Iterable[HeaderFormat]) -> None:
+        #: `Headers.format` points into these.
+        self.formats: tuple[HeaderFormat, ...] = tuple(formats)
+        self._splitter = HeaderSplitter(self.formats, self._zone)
+
+    def split(self, texts: Texts, record_time_ms: I64) -> Headers:
+        """Split the headers of `texts`; `record_time_ms` (n,) settles timestamps that name no year."""
+        if self._lines is not None:
+            self._find(texts)
+        return self._splitter.split(texts, record_time_ms)
+
+    def _find(self, texts: Texts) -> None:
+        lines = self._lines
+        if lines is None:
+            return
+        for start, length in zip(texts.start.tolist(), texts.length.tolist(), strict=True):
+            if length > 0:
+                lines.append(texts.buffer[start : start + min(length, _LONGEST_PREFIX)].tobytes())
+            if len(lines) >= _ENOUGH_LINES:
+                self._lines = None
+                break
+        if not lines:
+            return
+        detection = detect(lines)
+        found = () if detection.format is None else (detection.format,)
+        if found != self.formats:
+            self._set(found)
+            _log.info(
+                "header format found",
+                source=self._source,
+                format=found[0].name if found else "none",
+                share=round(detection.share, 3),
+                lines=len(lines),
+                pin_with=f"header = {found[0].name if found else 'none'!r}",
+            )
