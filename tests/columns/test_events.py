@@ -59,7 +59,7 @@ def only_event(row: Row, **batch: Any) -> dict[str, Any]:
     return strictly(event)
 
 
-@pytest.mark.parametrize("form", ["json"])
+@pytest.mark.parametrize("form", ["json", "msgpack"])
 @settings(max_examples=200, deadline=None)
 @given(
     batch=st.lists(rows(), max_size=4), topic=st.sampled_from([None, 'raw "topic"']), end=st.sampled_from([b"", b"\n"])

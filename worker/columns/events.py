@@ -1,19 +1,13 @@
 """Events out of columns: every row that has a template becomes one. Knows nothing of Kafka but a record's offset."""
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import Literal, Protocol
 
 import numpy as np
 
-from worker.columns.json_events import (
-    UNKNOWN_TEMPLATE,
-    batch_pieces,
-    fixed_pieces,
-    template_pieces,
-    write_json,
-)
-from worker.columns.layout import MAX_FIELDS, MAX_PARAMETERS, U8, Events, Headers, Matches, Records, Texts
-from worker.columns.pieces import TemplatePieces, lay_out
+from worker.columns import json_events, msgpack_events
+from worker.columns.layout import I64, MAX_FIELDS, MAX_PARAMETERS, U8, Events, Headers, Matches, Records, Texts
+from worker.columns.pieces import UNKNOWN_TEMPLATE, Known, TemplatePieces, lay_out
 from worker.parsing.templates import Template
 from worker.parsing.timestamps import rfc3339
 
@@ -24,6 +18,34 @@ _MOST_KEPT_BYTES = 64 << 20
 _NO_RECORDS = Records(np.zeros(0, np.uint8), *(np.zeros(0, np.int64) for _ in range(8)))
 
 
+class _Form(Protocol):
+    """What the modules of the two forms have in common."""
+
+    def fixed_pieces(self, resource: Mapping[str, object], fields: Sequence[Sequence[str]]) -> list[bytes]: ...
+
+    def batch_pieces(
+        self, *, source: str, topic: str | None, partition: int, parser_version: str, observed: bytes, terminator: bytes
+    ) -> list[bytes]: ...
+
+    def template_pieces(self, template: Template, attribute: str) -> list[bytes]: ...
+
+    def prepare(self, texts: Texts) -> tuple[Texts, I64]: ...
+
+    def write_rows(
+        self,
+        target: U8,
+        position: int,
+        row: int,
+        event_start: I64,
+        event_length: I64,
+        texts: Texts,
+        headers: Headers,
+        matches: Matches,
+        records: Records,
+        known: Known,
+    ) -> tuple[int, int, int]: ...
+
+
 class EventWriter:
     """Writes events of one source. Not for two threads at once."""
 
@@ -32,7 +54,7 @@ class EventWriter:
         *,
         resource: Mapping[str, object],
         fields: Sequence[Sequence[tuple[str, str]]] = (),
-        format: Literal["json", "msgpack"] = "json",  # noqa: A002, ARG002  # the setting's name
+        format: Literal["json", "msgpack"] = "json",  # noqa: A002  # the setting's name
         template_attribute: str = "log.record.template",
     ) -> None:
         """Prepare what holds for all batches.
@@ -41,7 +63,8 @@ class EventWriter:
         the events carry as their resource; any JSON.
         """
         self._template_attribute = template_attribute
-        self._fixed = lay_out(fixed_pieces(resource, [[name for name, _ in row] for row in fields]))
+        self._form: _Form = msgpack_events if format == "msgpack" else json_events
+        self._fixed = lay_out(self._form.fixed_pieces(resource, [[name for name, _ in row] for row in fields]))
         self._field_is_integer = np.zeros(MAX_FIELDS * len(fields), np.uint8)
         for index, row in enumerate(fields):
             for place, (_, kind) in enumerate(row):
@@ -58,7 +81,7 @@ class EventWriter:
         """
         if len(template.names) > MAX_PARAMETERS:
             raise ValueError(f"template {template.id} has {len(template.names)} parameters, more than {MAX_PARAMETERS}")
-        self._templates.set(row, template_pieces(template, self._template_attribute))
+        self._templates.set(row, self._form.template_pieces(template, self._template_attribute))
 
     def clear_template(self, row: int) -> None:
         """Forget the template in `row`, if there is one."""
@@ -89,7 +112,7 @@ class EventWriter:
 
         """
         batch = lay_out(
-            batch_pieces(
+            self._form.batch_pieces(
                 source=source,
                 topic=topic,
                 partition=partition,
@@ -100,26 +123,23 @@ class EventWriter:
         )
         start = np.empty(texts.start.size, np.int64)
         length = np.empty(texts.start.size, np.int64)
+        texts, attribute_count = self._form.prepare(texts)
+        known = Known(
+            fixed=self._fixed,
+            batch=batch,
+            templates=self._templates.columns,
+            field_is_integer=self._field_is_integer,
+            attribute_count=attribute_count,
+            edge=self._edge,
+            edge_characters=self._edge_characters,
+            with_offset=topic is not None,
+        )
+        offsets = _NO_RECORDS if records is None else records
         buffer = self._buffer
         row = position = 0
         while True:
-            row, position, room = write_json(
-                buffer,
-                position,
-                row,
-                start,
-                length,
-                texts,
-                headers,
-                matches,
-                _NO_RECORDS if records is None else records,
-                self._fixed,
-                batch,
-                self._templates.columns,
-                self._field_is_integer,
-                self._edge,
-                self._edge_characters,
-                topic is not None,
+            row, position, room = self._form.write_rows(
+                buffer, position, row, start, length, texts, headers, matches, offsets, known
             )
             if room <= 0:
                 break

@@ -5,19 +5,17 @@ The layout is that of `worker/DESIGN.md`; the reference is `worker.codec.events`
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import orjson
 
 from worker.columns.jit import copy_bytes, inlined, kernel
 from worker.columns.layout import I64, MAX_FIELDS, NO_TIME, TIER_MODEL, U8, Headers, Matches, Records, Texts
-from worker.columns.pieces import Fragments, Pieces, put
+from worker.columns.pieces import UNKNOWN_TEMPLATE, WRONG_PARAMETER_COUNT, Known, put
 from worker.columns.text import PADDING, copy_padded, write_cut_text, write_integer, write_text
 from worker.columns.timestamps import write_timestamp
 from worker.columns.types import parameter_type_code
 from worker.parsing.templates import Template
 from worker.parsing.types import TYPES
-
-#: What the kernels return instead of the room that they need.
-UNKNOWN_TEMPLATE, WRONG_PARAMETER_COUNT = -1, -2
 
 #: OpenTelemetry's short names, four numbers each, from 1 on.
 SEVERITIES = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL")
@@ -93,6 +91,11 @@ def template_pieces(template: Template, attribute: str) -> list[bytes]:
     ]
 
 
+def prepare(texts: Texts) -> tuple[Texts, I64]:
+    """Return `texts` as they are: JSON members are copied, not counted."""
+    return texts, np.zeros(0, np.int64)
+
+
 @inlined
 def event_time(header_ns: int, header_digits: int, envelope_ns: int, record_milliseconds: int) -> tuple[int, int]:
     """Choose a row's time: nanoseconds since the epoch, NO_TIME for none, and digits after the second."""
@@ -127,7 +130,7 @@ def is_json_integer(source: U8, start: int, length: int) -> bool:
 
 
 @kernel
-def write_json(
+def write_rows(
     target: U8,
     position: int,
     row: int,
@@ -137,20 +140,16 @@ def write_json(
     headers: Headers,
     matches: Matches,
     records: Records,
-    fixed: Pieces,
-    batch: Pieces,
-    templates: Fragments,
-    field_is_integer: U8,
-    edge: I64,
-    edge_characters: I64,
-    with_offset: bool,
+    known: Known,
 ) -> tuple[int, int, int]:
     """Write the events of the rows from `row` on.
 
     Returns the row that comes next, the position after its predecessors, and 0 at the end, the bytes of room that the
-    row needs where `target` has fewer, or one of the errors. Scratch: `edge` and `edge_characters`, two per parameter.
+    row needs where `target` has fewer, or an error of `pieces`.
     """
     source = texts.buffer
+    fixed, batch, templates = known.fixed, known.batch, known.templates
+    edge, edge_characters = known.edge, known.edge_characters
     batch_room = fixed.buffer.size + batch.buffer.size + PADDING + 128
     while row < texts.start.size:
         template = matches.template[row]
@@ -238,7 +237,7 @@ def write_json(
                 start = headers.field_start[row, field]
                 place = header * MAX_FIELDS + field
                 position = put(target, position, fixed.buffer, fixed.edges, _FIRST_FIELD + place)
-                if field_is_integer[place] != 0 and is_json_integer(source, start, length):
+                if known.field_is_integer[place] != 0 and is_json_integer(source, start, length):
                     copy_bytes(target, position, source, start, length)
                     position += length
                 else:
@@ -256,7 +255,7 @@ def write_json(
             position += length + 1
 
         position = put(target, position, batch.buffer, batch.edges, _PROVENANCE)
-        if with_offset:
+        if known.with_offset:
             position = write_integer(target, position, records.offset[record])
         position = put(target, position, batch.buffer, batch.edges, _MISS if matches.tier[row] == TIER_MODEL else _HIT)
         position = put(target, position, templates.buffer, templates.edges, piece + _CONFIDENCE)

@@ -9,6 +9,9 @@ from worker.columns.jit import inlined
 from worker.columns.layout import I64, U8
 from worker.columns.text import PADDING, copy_padded
 
+#: What the kernels of events return instead of the room that they need.
+UNKNOWN_TEMPLATE, WRONG_PARAMETER_COUNT = -1, -2
+
 
 class Pieces(NamedTuple):
     """Byte strings that are known by their number."""
@@ -28,6 +31,24 @@ class Fragments(NamedTuple):
     first: I64
     #: How many parameters it has, (rows,).
     parameter_count: I64
+
+
+class Known(NamedTuple):
+    """What the kernels of events are given beside the columns."""
+
+    #: Pieces that hold for a writer's life, those of the batch, those of the templates.
+    fixed: Pieces
+    batch: Pieces
+    templates: Fragments
+    #: Is the field an integer where it looks like one? By format * MAX_FIELDS + field.
+    field_is_integer: U8
+    #: How many attributes each row's envelope adds; all zero where the form does not need to know, (n,).
+    attribute_count: I64
+    #: Scratch: where each parameter starts and ends in what is written, and the characters before, two per parameter.
+    edge: I64
+    edge_characters: I64
+    #: Do the events tell their record's offset?
+    with_offset: bool
 
 
 def lay_out(pieces: Sequence[bytes]) -> Pieces:
