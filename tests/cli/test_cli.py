@@ -104,10 +104,23 @@ def test_check_describes_all_settings() -> None:
     assert _run("check", "--describe").output == document.read_text()
 
 
-@pytest.mark.filterwarnings("ignore:read_text is deprecated:DeprecationWarning")  # kafka-python's own, when imported
+@pytest.mark.filterwarnings("ignore:(read|open)_text is deprecated:DeprecationWarning")  # kafka-python, when imported
 def test_produce_can_not_repeat_standard_input() -> None:
     """What can't be read twice can't be repeated."""
     assert "standard input can't be repeated" in _run("produce", "--topic", "t", "--repeat", "2").output
+
+
+@pytest.mark.parametrize(
+    ("environment", "told"),
+    [
+        ({}, "no Redis: set redis.url (LOGLOOM_REDIS__URL)"),
+        ({"LOGLOOM_REDIS__URL": "redis://localhost:1"}, "no source is configured here: name a scope with --scope"),
+    ],
+)
+def test_templates_need_redis_and_a_scope(environment: dict[str, str], told: str) -> None:
+    """Without Redis, or without a scope to ask for, the command says what to set."""
+    shown = CliRunner().invoke(cli, ["templates", "list"], env=environment)
+    assert (shown.exit_code, told in shown.output) == (1, True)
 
 
 def test_events_of_both_formats_are_read() -> None:
