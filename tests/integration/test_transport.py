@@ -358,6 +358,23 @@ async def test_lag_is_known(kafka: KafkaBroker) -> None:
     assert app.lag() == {}
 
 
+async def test_worker_outlives_its_broker(kafka: KafkaBroker) -> None:
+    """When the broker is killed and comes back, the worker goes on where it was, with nothing lost or repeated."""
+    if not kafka.controllable:
+        pytest.skip("the broker that was given can't be killed")
+    topic, output = kafka.new_topic(), kafka.new_topic()
+    async with running(echo_app(settings_of(kafka, topic), output)) as task:
+        await produce(kafka, topic, [b"before"])
+        assert await values_in(kafka, output, 1) == [b"before"]
+        kafka.kill()
+        await asyncio.to_thread(kafka.restart)
+        await produce(kafka, topic, [b"after"])
+        assert await values_in(kafka, output, 2) == [b"before", b"after"]
+        assert not task.done()
+    assert task.result() == 0
+    assert kafka.committed(f"group-{topic}") == {(topic, 0): 2}
+
+
 async def test_no_broker_ends_the_worker() -> None:
     """A worker that reaches no broker ends with exit code 1 instead of waiting for ever."""
     recorder = Recorder()
