@@ -104,6 +104,7 @@ def check(formats: Sequence[HeaderFormat], lines: Sequence[bytes], record_ms: in
 
 
 def two_digits(least: int, most: int) -> st.SearchStrategy[bytes]:
+    """Draw a number of two digits."""
     return st.integers(least, most).map(lambda number: b"%02d" % number)
 
 
@@ -130,7 +131,7 @@ TWO = {
 
 
 @st.composite
-def piece(draw: st.DrawFn, op: Op) -> bytes:
+def piece(draw: st.DrawFn, op: Op) -> bytes:  # noqa: C901, PLR0911 - one case per kind of op
     """Draw what fits one op, or nearly."""
     if op.code is Code.LITERAL:
         return op.literal

@@ -58,8 +58,9 @@ def detect(lines: Sequence[bytes], *, candidates: Mapping[str, HeaderFormat] | N
     """Find the presets that the first MAX_LINES of `lines` are written in.
 
     The likeliest is the one with the most (lines that fit) x (specificity): a narrow format that fits most lines wins
-    over a wide one that fits all; lines it leaves over may add further formats. Lines that nothing fits (continuations,
-    stack traces) do no harm.
+    over a wide one that fits all; lines it leaves over may add further formats. Plainer formats that fit every line
+    that the likeliest fits come last, for lines that are yet to come. Lines that nothing fits (continuations, stack
+    traces) do no harm.
     """
     looked_at = [line[:_MAX_HEADER_BYTES] for line in lines[:MAX_LINES] if line.strip()]
     if not looked_at:
@@ -74,6 +75,11 @@ def detect(lines: Sequence[bytes], *, candidates: Mapping[str, HeaderFormat] | N
             break
         formats.append(best)
         left -= fitted[best]
+    for found in sorted(tried, key=lambda header_format: -header_format.specificity):
+        if formats and len(formats) < _MOST_FORMATS and fitted[found] >= fitted[formats[0]]:
+            # The same fields or fewer: syslog fits log4j's lines too, and takes the level for the host.
+            plainer = found.specificity < formats[-1].specificity and set(found.fields) <= set(formats[0].fields)
+            formats += [found] if plainer else []
     return Detection(
         formats=tuple(formats),
         share=1 - len(left) / len(looked_at),

@@ -5,7 +5,7 @@
 | `%Y` `%y` | a year of four digits (1678 to 2261), of two digits (69 to 99 are of the last century) |
 | `%m` `%b` `%B` | a month of two digits; its first three letters in English; its full name or any short one |
 | `%d` `%e` | a day of two digits; of one or two digits after at most one space |
-| `%a` `%A` | a weekday's first three letters in English; its full name or any short one. It is not compared with the date |
+| `%a` `%A` | a weekday's first three letters in English; its full name or any short one. It is not checked |
 | `%H` `%k` | an hour of two digits; of one or two digits after at most one space |
 | `%I` `%p` | an hour of one or two digits on the twelve-hour clock; AM or PM |
 | `%M` `%S` | two digits each; a second of 60 is the first of the next minute |
@@ -65,7 +65,8 @@ _DIRECTIVES = {
     "%%": [Op(code=Code.LITERAL, literal=b"%")],
 }
 _TOKEN = re.compile(
-    r"%Y(?P<date>[^%\w\s])%m(?P=date)%d|%H(?P<clock>[^%\w\s])%M(?P=clock)%S|(?P<directive>%[.?]?.?)|(?P<space>\s+)|[^%\s]+"
+    r"%Y(?P<date>[^%\w\s])%m(?P=date)%d|%H(?P<clock>[^%\w\s])%M(?P=clock)%S"
+    r"|(?P<directive>%[.?]?.?)|(?P<space>\s+)|[^%\s]+"
 )
 
 
@@ -125,7 +126,12 @@ def _choice(shapes: tuple[str, ...]) -> tuple[Op, ...]:
     return tuple(ops)
 
 
-def usual_time(name: str) -> list[Op] | None:
-    """Return the program for a time that a field's name (in small letters) says and whose shape is not given."""
+def usual_time(name: str, *, has_day: bool) -> list[Op] | None:
+    """Return the program for a time that a field's name (in small letters) says and whose shape is not given.
+
+    `has_day`: a field of its own holds the day, so that a date may be a month's name alone.
+    """
     shapes = _USUAL_SHAPES.get(name)
+    if shapes and has_day:
+        shapes = tuple(shape for shape in shapes if shape != "%b %e")
     return list(_choice(shapes)) if shapes else None

@@ -13,14 +13,17 @@ Types of fields:
 - `text`, what a field without a type is: any bytes but a line feed, as few as let what follows fit. It may be empty
   where something other than white space ends it.
 - `word`: like text, no white space, not empty.
-- `name`: letters, digits and `_.$/@#~+-`, a letter first, as many as there are. `int`: digits. `number`: digits, points.
+- `name`: letters, digits and `_.$/@#~+-`, a letter first, as many as there are. `int`: digits. `number`: digits and
+  points.
 - `level`: a known level's word; `level:letter`: a known single letter; `level:mark`: one of Redis' `.-*#`.
   `<level>` has the type level; `<Level>` and `<Severity>` are text, whose severity is 0 if it is no known level.
-- a type with a `%` is a time, see `worker.parsing.headers.directives`. Without a type, `<Timestamp>`, `<Date>`, `<Time>`,
-  `<Month>`, `<Day>`, `<Year>` in any case read the usual shapes. All times of a header together make its timestamp.
+- a type with a `%` is a time, see `worker.parsing.headers.directives`. Without a type, `<Timestamp>`, `<Date>`,
+  `<Time>`, `<Month>`, `<Day>`, `<Year>` in any case read the usual shapes. All times of a header together make its
+  timestamp.
 
 The usual names of fields become OpenTelemetry's attribute names (`Pid` becomes `process.pid`), others stay as they are.
-A field that holds just `-` is none. A line whose typed pieces can't be read has no header: the whole line is the message.
+A field that holds just `-` is none. A line whose typed pieces can't be read has no header: the whole line is the
+message.
 """
 
 import re
@@ -30,7 +33,18 @@ from types import MappingProxyType
 
 from worker.errors import WrongFormat
 from worker.parsing.headers.directives import compile_directives, usual_time
-from worker.parsing.headers.program import DIGITS, LEVEL_SLOT, MAX_FIELDS, NAME, NUMBER, SKIPPED, Code, HeaderFormat, Op
+from worker.parsing.headers.program import (
+    DIGITS,
+    LEVEL_SLOT,
+    MAX_FIELDS,
+    NAME,
+    NUMBER,
+    SKIPPED,
+    ZONE_OPTIONAL,
+    Code,
+    HeaderFormat,
+    Op,
+)
 
 #: Usual names of fields, small letters only, and the attributes that they become.
 ATTRIBUTE_OF_NAME: Mapping[str, str] = MappingProxyType({
@@ -68,6 +82,7 @@ class _Compiler:
         self.specificity = 0
         self.group: int | None = None
         self.closings = self._find_groups()
+        self.has_day = "<day>" in declaration.lower()
 
     def wrong(self, position: int, why: str) -> WrongFormat:
         return WrongFormat(f"header format {self.declaration!r}, character {position + 1}: {why}")
@@ -160,7 +175,7 @@ class _Compiler:
             self.ops.append(Op(code=Code.MESSAGE))
         elif kind is not None and "%" in kind:
             self._add_time(compile_directives(kind, lambda why: self.wrong(at, why)))
-        elif kind is None and (time := usual_time(lower)) is not None:
+        elif kind is None and (time := usual_time(lower, has_day=self.has_day)) is not None:
             if self.group is not None:
                 raise self.wrong(at, f"{text} in an optional piece needs its shape, such as <{name}:%H:%M:%S>")
             self._add_time(time)
@@ -170,7 +185,8 @@ class _Compiler:
             self._add_span(kind or "text", self._slot(name, at), at)
 
     def _add_time(self, ops: list[Op]) -> None:
-        self._count(4)
+        has_zone = any(op.code is Code.ZONE and not op.number & ZONE_OPTIONAL for op in ops)
+        self._count(4 + has_zone)
         base = len(self.ops)
         shifted = (Code.TRY, Code.COMMIT)
         self.ops.extend(replace(op, number=op.number + base) if op.code in shifted else op for op in ops)

@@ -1,6 +1,7 @@
 r"""Headers that well-known software writes, by name, in the language of `worker.parsing.headers.language`.
 
-Logs without a header in every line (apt's history and terminal logs, JSON, plain output) have no preset: they need none.
+Logs without a header in every line (apt's history and terminal logs, JSON, plain output) have no preset: they need
+none.
 """
 
 from collections.abc import Mapping
@@ -30,7 +31,9 @@ DECLARATIONS: Mapping[str, str] = MappingProxyType({
     "logback-clock": r"<timestamp:%T%.f> \[<thread>\] <level> <logger:name> - <message>",
     "logback-level-first": r"<timestamp:%+> <level> \[<thread>\] <logger:name> - <message>",
     "spring-boot": r"<timestamp:%+> <level> <pid:int> --- \[\s*<thread>\] <logger:word> : <message>",
-    "spring-boot-app": r"<timestamp:%+> <level> <pid:int> --- \[<service.name>\] \[\s*<thread>\] <logger:word> : <message>",
+    "spring-boot-app": (
+        r"<timestamp:%+> <level> <pid:int> --- \[<service.name>\] \[\s*<thread>\] <logger:word> : <message>"
+    ),
     "jboss": r"<timestamp:%+> <level> \[<logger:name>\] \(<thread>\) <message>",
     "jul": r"<timestamp:%b %e, %Y %I:%M:%S %p> <logger:word>( <function:word>)?\n<level>: <message>",
     "jul-one-line": "<timestamp:%b %e, %Y %I:%M:%S %p> <logger:name>( <function:name>)? <level>: <message>",
@@ -72,7 +75,9 @@ DECLARATIONS: Mapping[str, str] = MappingProxyType({
     # Servers
     "nginx-access": r"<client:word> <_:word> <user> \[<timestamp:%d/%b/%Y:%H:%M:%S %z>\] <message>",
     "apache-vhost": r"<host:word> <client:word> <_:word> <user> \[<timestamp:%d/%b/%Y:%H:%M:%S %z>\] <message>",
-    "nginx-error": r"<timestamp:%Y/%m/%d %H:%M:%S> \[<level>\] <pid:int>#<tid:int>: (*<nginx.connection:int> )?<message>",
+    "nginx-error": (
+        r"<timestamp:%Y/%m/%d %H:%M:%S> \[<level>\] <pid:int>#<tid:int>: (*<nginx.connection:int> )?<message>"
+    ),
     "apache-error": (
         r"\[<timestamp:%a %b %e %H:%M:%S%.f %Y>\] \[<apache.module>:<level>\] \[pid <pid:int>(:tid <tid:int>)?\]"
         r"( \[client <client:word>\])? <message>"
