@@ -115,6 +115,37 @@ def test_writes_a_line_of_a_megabyte(byte: bytes) -> None:
     assert write(reference(), batch) == write(writer(), batch)
 
 
+@pytest.mark.parametrize("length", [0, 10, 11, 31, 32, 85, 86, 255, 256, 21_845, 21_846, 65_535, 65_536])
+def test_msgpack_strings_have_the_header_that_fits(length: int) -> None:
+    """Replaced bytes are three, which may need a longer header than the raw bytes; spans move along."""
+    broken = b"\xff" * length
+    row = Row(
+        message=broken,
+        spans=((length // 3, length // 2), (length, length)),
+        level=broken,
+        format=0,
+        fields=(b"1", broken),
+    )
+    assert write(reference("msgpack"), [row]) == write(writer("msgpack"), [row])
+
+
+@pytest.mark.parametrize(
+    "number", [*(edge + near for edge in (0, 2**7, 2**8, 2**16, 2**32) for near in (-1, 0)), 10**18 - 1]
+)
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_msgpack_integers_are_the_shortest(number: int, sign: int) -> None:
+    """Integers take the form that a packer would choose."""
+    batch = [Row(message=b"x", format=1, fields=(b"%d" % (sign * value),)) for value in (number, number // 2)]
+    assert write(reference("msgpack"), batch) == write(writer("msgpack"), batch)
+
+
+@pytest.mark.parametrize("count", [5, 6, 70_000])
+def test_msgpack_counts_attributes(count: int) -> None:
+    """Ten attributes are always there; those of envelopes may be many."""
+    row = Row(message=b"x", attributes={f"field {number}": number for number in range(count)})
+    assert write(reference("msgpack"), [row]) == write(writer("msgpack"), [row])
+
+
 def test_writes_batches_larger_than_its_buffer() -> None:
     """A batch that needs several buffers comes out whole and in order."""
     batch = [Row(message=b"line %d %b" % (number, b"\x02" * 400), offset=number) for number in range(1500)]
