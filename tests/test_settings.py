@@ -2,12 +2,15 @@
 
 import re
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
+from worker.codec.envelopes import KINDS, PRESETS
 from worker.errors import WrongSettings
 from worker.settings import Settings, describe, load, read, shown
 from worker.settings.kinds import time_zone
+from worker.settings.model import Envelope
 
 _SASL = {"LOGLOOM_KAFKA__SASL_MECHANISM": "PLAIN", "LOGLOOM_KAFKA__SASL_USERNAME": "u"}
 
@@ -117,7 +120,7 @@ def test_source_of_a_topic() -> None:
     )
     names = {
         topic: source.name if (source := settings.source_of(topic)) else None
-        for topic in ("app-1", "app-special", "other", "logloom.events", "logloom.dead-letters")
+        for topic in ("app-1", "app-special", "other", "logloom.events", "logloom.dead-letters", "__consumer_offsets")
     }
     assert names == {
         "app-1": "a",
@@ -125,6 +128,7 @@ def test_source_of_a_topic() -> None:
         "other": "default",
         "logloom.events": None,
         "logloom.dead-letters": None,
+        "__consumer_offsets": None,
     }
     pattern = settings.subscription()
     assert isinstance(pattern, re.Pattern)
@@ -170,7 +174,10 @@ def test_all_mistakes_come_at_once(tmp_path: Path) -> None:
         ({}, "neither is set, nor is there a table [sources.NAME]: nothing to read"),
         ({"LOGLOOM_SOURCES__A__TOPICS": "t", "LOGLOOM_SOURCES__A__ZONE": "Mars/Base"}, "no such zone"),
         ({"LOGLOOM_SOURCES__A__TOPICS": "t", "LOGLOOM_SOURCES__A__ENCODING": "utf-9"}, "no such encoding"),
-        ({"LOGLOOM_SOURCES__A__TOPICS": "t", "LOGLOOM_SOURCES__A__ENVELOPE": "box"}, "there are auto, raw, json"),
+        (
+            {"LOGLOOM_SOURCES__A__TOPICS": "t", "LOGLOOM_SOURCES__A__ENVELOPE": "box"},
+            "allowed: auto, raw, json, msgpack, cri",
+        ),
         ({"LOGLOOM_SOURCES__A__TOPICS": "t", "LOGLOOM_SOURCES__A__HEADER": "log5j"}, "'log5j' is no preset; there are"),
         ({"LOGLOOM_SOURCES__A__TOPICS": "t", "LOGLOOM_SOURCES__A__HEADER": '["auto", "none"]'}, "stand alone"),
         ({"LOGLOOM_TOPICS": "a b"}, "no name that Kafka allows"),
@@ -264,6 +271,21 @@ def test_secrets_are_never_shown(tmp_path: Path) -> None:
     assert any("kafka.sasl_password" in line and "1234" not in line for line in _mistakes({}, file))
 
 
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("redis://host:1/0", "redis://:p%40%2F@host:1/0"),
+        ("rediss://user@host", "rediss://user:p%40%2F@host"),
+        ("redis://user:old@host/0", "redis://user:p%40%2F@host/0"),
+        ("unix:///run/redis.sock?db=1", "unix:///run/redis.sock?db=1&password=p%40%2F"),
+    ],
+)
+def test_redis_password_joins_its_address(url: str, address: str) -> None:
+    """A password from a file goes into the address that clients take, whatever its characters."""
+    environment = {"LOGLOOM_TOPICS": "a", "LOGLOOM_REDIS__URL": url, "LOGLOOM_REDIS__PASSWORD": "p@/"}
+    assert load(environment=environment).redis.address == address
+
+
 def test_unreadable_secret_file_is_a_mistake(tmp_path: Path) -> None:
     """A secret's file that is not there, or a secret that is set twice, is told of."""
     environment = {
@@ -329,6 +351,11 @@ def test_zones(name: str, hours: float) -> None:
     """A zone is an IANA name or an offset."""
     offset = time_zone(name).utcoffset(None) if name != "UTC" else None
     assert (offset.total_seconds() / 3600 if offset else 0.0) == hours
+
+
+def test_envelopes_are_those_that_can_be_opened() -> None:
+    """Settings allow every envelope that there is, and no other."""
+    assert set(get_args(Envelope)) == {*KINDS, *PRESETS}
 
 
 def test_defaults_are_allowed() -> None:

@@ -44,7 +44,7 @@ def _kafka(settings: Settings, admin: Admin, *, create_topics: bool) -> Iterator
     text = f"{cluster.brokers} brokers at {', '.join(settings.kafka.bootstrap_servers)}, Kafka {cluster.version}"
     yield Finding(subject="broker", verdict="ok", text=text)
     partitions = admin.partitions()
-    read = {topic for topic in partitions if settings.source_of(topic) is not None and not topic.startswith("__")}
+    read = {topic for topic in partitions if settings.source_of(topic) is not None}
     yield from _input_topics(settings, partitions, read)
     widest = max((partitions[topic] for topic in read), default=1)
     if create_topics:
@@ -127,10 +127,9 @@ def _ping(settings: Settings) -> tuple[float, str]:
 
     options = settings.redis
     client = redis.Redis.from_url(
-        str(options.url),
+        str(options.address),
         socket_connect_timeout=options.connect_timeout_seconds,
         socket_timeout=max(1.0, options.timeout_seconds),
-        **({} if options.password is None else {"password": options.password.get_secret_value()}),
     )
     try:
         best = math.inf

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal
+from urllib.parse import quote, urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
 
@@ -125,6 +126,19 @@ class Redis(Group):
     max_pending_templates: Annotated[int, Field(ge=0, le=10_000_000)] = 100_000
     """Most new templates kept for writing while Redis is away."""
 
+    @property
+    def address(self) -> str | None:
+        """The url with the password in it, as clients take it. Never to be shown."""
+        if self.url is None or self.password is None:
+            return self.url
+        parts = urlsplit(self.url)
+        password = quote(self.password.get_secret_value(), safe="")
+        if parts.scheme == "unix":
+            return f"{self.url}{'&' if parts.query else '?'}password={password}"
+        user, _, _ = parts.netloc.rpartition("@")
+        server = parts.netloc.removeprefix(f"{user}@")
+        return parts._replace(netloc=f"{user.partition(':')[0]}:{password}@{server}").geturl()
+
 
 class Model(Group):
     """The language model that reads what the cache can't answer."""
@@ -202,6 +216,31 @@ class Log(Group):
     """That interval."""
 
 
+#: What `worker.codec.envelopes` opens. Named here because settings know nothing of codecs; a test compares.
+Envelope = Literal[
+    "auto",
+    "raw",
+    "json",
+    "msgpack",
+    "cri",
+    "syslog",
+    "otlp",
+    "ecs",
+    "filebeat",
+    "fluent-bit",
+    "fluentd",
+    "vector",
+    "docker",
+    "pino",
+    "bunyan",
+    "structlog",
+    "zap",
+    "python-json-logger",
+    "gelf",
+    "journald",
+]
+
+
 def _header(written: tuple[str, ...]) -> tuple[str, ...]:
     """Accept `auto` or `none` alone, else names of presets and declared formats."""
     from worker.errors import WrongFormat  # noqa: PLC0415  most commands need no header formats
@@ -223,14 +262,6 @@ def _header(written: tuple[str, ...]) -> tuple[str, ...]:
     return written
 
 
-def _envelope(written: str) -> str:
-    from worker.codec.envelopes import KINDS, PRESETS  # noqa: PLC0415  pulls in numpy, which most commands don't need
-
-    if written not in KINDS and written not in PRESETS:
-        raise ValueError(f"there are {', '.join([*KINDS, *PRESETS])}")
-    return written
-
-
 class Source(Group):
     """A topic, or several that hold the same kind of raw logs."""
 
@@ -240,7 +271,7 @@ class Source(Group):
     """Topics to read."""
     topic_pattern: Maybe[Pattern] = None
     """Topics to read, those to come included; a topic that another source names goes there."""
-    envelope: Annotated[Lower[str], AfterValidator(_envelope), Allowed(text="an envelope, or auto")] = "auto"
+    envelope: Lower[Envelope] = "auto"
     """What a record's value is: the line itself, or a shipper's wrapping around it."""
     message_field: Texts = ()
     """Fields of the envelope that may hold the raw log, the first present wins; empty: the envelope's own."""
@@ -297,12 +328,17 @@ class Settings(Group):
     sources: Mapping[SourceName, Source] = {}
 
     def source_of(self, topic: str) -> Source | None:
-        """Give the source that reads `topic`: who names it wins over patterns, those are tried in order."""
+        """Give the source that reads `topic`: who names it wins over patterns, those are tried in order.
+
+        No pattern takes what Logloom writes, nor Kafka's own topics, which start with `__`.
+        """
         if topic in self.own_topics:
             return None
         for source in self.sources.values():
             if topic in source.topics:
                 return source
+        if topic.startswith("__"):
+            return None
         for source in self.sources.values():
             if source.topic_pattern is not None and re.fullmatch(source.topic_pattern, topic):
                 return source
@@ -320,8 +356,10 @@ class Settings(Group):
         if not patterns:
             return named
         own = "|".join(re.escape(topic) for topic in sorted(self.own_topics))
-        read = "|".join([*(re.escape(topic) for topic in sorted(named)), *(f"(?:{pattern})" for pattern in patterns)])
-        return re.compile(rf"(?!(?:{own}|__.*)\Z)(?:{read})\Z")
+        read = "|".join(
+            [*(re.escape(topic) for topic in sorted(named)), *(f"(?!__)(?:{pattern})" for pattern in patterns)]
+        )
+        return re.compile(rf"(?!(?:{own})\Z)(?:{read})\Z")
 
     def secrets(self) -> Iterator[str]:
         """Give every secret that is set, so that logs can mask them."""
