@@ -160,10 +160,11 @@ def test_time_ends_the_waiting(make_records: MakeRecords) -> None:
     """A text waits for its limit from its first row on, then a flush gives it out."""
     joiner = Joiner(limits=Limits(max_seconds=2.0))
     _join(joiner, make_records([b"a"]), now=10.0)
-    assert joiner.flush(11.9) == []
-    ((partition, joined),) = joiner.flush(12.0)
-    assert (partition, _texts(joined), joined.held_offset) == ("p", [b"a"], None)
-    assert joiner.flush(99.0) == []
+    early = joiner.flush("p", now=11.9)
+    assert (_texts(early), early.held_offset) == ([], 100)
+    late = joiner.flush("p", now=12.0)
+    assert (_texts(late), late.held_offset) == ([b"a"], None)
+    assert _texts(joiner.flush("p", now=99.0)) == []
 
 
 def test_time_ends_the_waiting_when_a_batch_comes(make_records: MakeRecords) -> None:
@@ -174,8 +175,7 @@ def test_time_ends_the_waiting_when_a_batch_comes(make_records: MakeRecords) -> 
     assert (_texts(second), second.held_offset) == ([], 100)
     third = _join(joiner, make_records([b" c"], first_offset=102), now=2.5)
     assert (_texts(third), third.held_offset) == ([b"a"], 101)
-    ((_, last),) = joiner.flush(float("inf"))
-    assert _texts(last) == [b"b\n c"]
+    assert _texts(joiner.flush("p", now=float("inf"))) == [b"b\n c"]
 
 
 def test_limits_bound_a_text(make_records: MakeRecords) -> None:
@@ -221,7 +221,7 @@ def test_partial_lines_of_containers_are_joined(make_records: MakeRecords) -> No
     second = join([time + b" stdout F three", time + b" stderr F   at y", time + b" stdout F z"], 103)
     assert (_texts(second), second.held_offset) == ([b"one two three"], 101)
     assert second.covers[second.texts.length >= 0].tolist() == [3]
-    assert [text for _, joined in joiner.flush(1.0) for text in _texts(joined)] == [b"E: x\n  at y", b"z"]
+    assert _texts(joiner.flush(0, now=1.0)) == [b"E: x\n  at y", b"z"]
 
 
 def test_without_multiline_only_partial_lines_wait(make_records: MakeRecords) -> None:
@@ -241,7 +241,7 @@ def test_a_forgotten_partition_gives_nothing_out(make_records: MakeRecords) -> N
     _join(joiner, make_records([b"a"]))
     joiner.forget("p")
     joiner.forget("never seen")
-    assert joiner.flush(float("inf")) == []
+    assert _texts(joiner.flush("p", now=float("inf"))) == []
 
 
 class _Line(NamedTuple):
@@ -293,10 +293,10 @@ def test_batches_join_as_one_stream(make_records: MakeRecords, batches: list[lis
         given_out += zip(_offsets(joined), _texts(joined), strict=True)
         covered += int(joined.covers.sum())
         assert joined.held_offset is None or joined.held_offset < offset
-    for _, joined in joiner.flush(float("inf")):
-        given_out += zip(_offsets(joined), _texts(joined), strict=True)
-        covered += int(joined.covers.sum())
-        assert joined.held_offset is None
+    joined = joiner.flush("p", now=float("inf"))
+    given_out += zip(_offsets(joined), _texts(joined), strict=True)
+    covered += int(joined.covers.sum())
+    assert joined.held_offset is None
     lines = [line for batch in batches for line in batch]
     assert _reference(lines, max_lines) == sorted(given_out)
     assert sum(line.text is not None for line in lines) == covered
@@ -322,5 +322,5 @@ def test_no_byte_is_lost_by_rules(make_records: MakeRecords, values: list[bytes]
     given_out = []
     for part, first_offset in ((values[:cut], 0), (values[cut:], cut)):
         given_out += _texts(_join(joiner, make_records(part, first_offset=first_offset)))
-    given_out += [text for _, joined in joiner.flush(float("inf")) for text in _texts(joined)]
+    given_out += _texts(joiner.flush("p", now=float("inf")))
     assert values == [line for text in given_out for line in text.split(b"\n")]

@@ -107,11 +107,10 @@ class Joiner:
         )
         return self._give_out(partition, batch if waiting is None else _followed(waiting, batch), now)
 
-    def flush(self, now: float) -> list[tuple[Hashable, Joined]]:
-        """Give out, per partition, what has waited long enough; `now` of infinity gives out everything."""
-        due = now - self._limits.max_seconds
-        late = [partition for partition, waiting in self._waiting.items() if waiting.arrived.min() <= due]
-        return [(partition, self._give_out(partition, self._waiting.pop(partition), now)) for partition in late]
+    def flush(self, partition: Hashable, *, now: float) -> Joined:
+        """Give out what `partition` held back long enough, nothing where nothing waits; infinity gives out all."""
+        waiting = self._waiting.pop(partition, None)
+        return _as_it_is(_NO_TEXTS, _NO_RECORDS) if waiting is None else self._give_out(partition, waiting, now)
 
     def forget(self, partition: Hashable) -> None:
         """Drop what a partition holds back: it was not acknowledged, so its next owner reads it again."""
@@ -144,6 +143,21 @@ class Joiner:
             self._waiting[partition] = _taken(rows, held)
             held_offset = int(records.offset[texts.record[held]].min())
         return _joined(rows, plan, role, joined_bytes, held_offset)
+
+
+_NO_BYTES, _NO_NUMBERS = np.empty(0, np.uint8), np.empty(0, np.int64)
+_NO_RECORDS = Records(_NO_BYTES, *[_NO_NUMBERS] * 8)
+_NO_TEXTS = Texts(
+    buffer=_NO_BYTES,
+    start=_NO_NUMBERS,
+    length=_NO_NUMBERS,
+    record=_NO_NUMBERS,
+    attributes_buffer=_NO_BYTES,
+    attributes_start=_NO_NUMBERS,
+    attributes_length=_NO_NUMBERS,
+    timestamp=_NO_NUMBERS,
+    severity=_NO_BYTES,
+)
 
 
 def _as_it_is(texts: Texts, records: Records) -> Joined:

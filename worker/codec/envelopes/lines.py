@@ -2,13 +2,13 @@
 
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, tzinfo
 
-from worker.codec.envelopes.values import Entry, iso_fields_time, members, time_of
+from worker.codec.envelopes.values import Entry, members, time_of, written_time
 from worker.errors import Undecodable
 from worker.parsing.headers.levels import severity_of_priority
-from worker.parsing.timestamps import NO_TIME
+from worker.parsing.timestamps import NO_TIME, Zone
 
+_UTC = Zone(name="UTC", changes=(), offsets=(0,))
 _CRI = re.compile(rb"([0-9T:.+Z-]{20,40}) (stdout|stderr) ([PF])(?::[^ ]*)?(?: (.*))?", re.DOTALL)
 
 
@@ -22,7 +22,7 @@ class CriEnvelope:
         """Return the record's one entry; Raises Undecodable."""
         del record_time_ms
         line = _CRI.fullmatch(value.removesuffix(b"\n").removesuffix(b"\r"))
-        timestamp = time_of(line[1].decode(), UTC) if line else NO_TIME
+        timestamp = time_of(line[1].decode(), _UTC) if line else NO_TIME
         if line is None or timestamp == NO_TIME:
             raise Undecodable("not CRI: no `<time> <stdout|stderr> <P|F> <text>`")
         attributes = members({"stream": line[2].decode()}, self.reserved)
@@ -52,7 +52,7 @@ class SyslogEnvelope:
     """RFC 5424 after `<PRI>1 `, else RFC 3164, leniently: time, host and tag may be missing."""
 
     #: The zone of times that name none.
-    zone: tzinfo
+    zone: Zone
     reserved: frozenset[str]
 
     def decode(self, value: bytes, record_time_ms: int) -> list[Entry]:
@@ -100,31 +100,14 @@ class SyslogEnvelope:
         """Return the time, what follows it, and whether there is one."""
         if old := _RFC3164_TIME.match(rest):
             month, day, year, hour, minute, second, fraction = ((part or b"").decode() for part in old.groups())
-            number = str(_MONTHS.index(month) + 1)
-            times = [
-                iso_fields_time(candidate, number, day, hour, minute, second, fraction, None, zone=self.zone)
-                for candidate in ([year] if year else _years(record_time_ms))
-            ]
-            timestamp = min(
-                (time for time in times if time != NO_TIME),
-                key=lambda time: abs(time - record_time_ms * 1_000_000),
-                default=NO_TIME,
-            )
-            return timestamp, rest[old.end() :], timestamp != NO_TIME
+            fields = (year or "0", str(_MONTHS.index(month) + 1), day, hour, minute, second)
+            timestamp = written_time(fields, fraction, None, self.zone, record_time_ms * 1_000_000)
+            return (NO_TIME, rest, False) if timestamp is None else (timestamp, rest[old.end() :], True)
         if new := _ISO_TIME.match(rest):
             timestamp = time_of(new[1].decode(), self.zone)
             if timestamp != NO_TIME:
                 return timestamp, rest[new.end() :], True
         return NO_TIME, rest, False
-
-
-def _years(record_time_ms: int) -> list[str]:
-    """Return the years that a time without one may mean: the one nearest to the record's time wins."""
-    try:
-        year = (datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=record_time_ms)).year
-    except OverflowError:
-        year = 1970
-    return [f"{candidate:04}" for candidate in (year - 1, year, year + 1)]
 
 
 def _named(name: str, value: bytes | None) -> dict[str, object]:

@@ -9,7 +9,6 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, tzinfo
 from typing import Protocol
 
 import numpy as np
@@ -22,6 +21,7 @@ from worker.codec.envelopes.structured import JsonEnvelope, MsgpackEnvelope, Str
 from worker.codec.envelopes.values import Entry
 from worker.columns.layout import I64, NO_TIME, NONE, U8, Records, Texts
 from worker.errors import TooLarge, Undecodable, WrongSettings
+from worker.parsing.timestamps import zone_of
 
 Mask = npt.NDArray[np.bool_]
 
@@ -95,7 +95,7 @@ class Envelope:
         *,
         fields: Fields | None = None,
         encoding: str = "utf-8",
-        zone: tzinfo = UTC,
+        zone: str = "UTC",
         reserved: frozenset[str] = frozenset(),
         max_record_bytes: int = 1 << 20,
         max_depth: int = 64,
@@ -104,7 +104,7 @@ class Envelope:
         """Take a kind of KINDS or a preset's name; `fields` are those of JSON and msgpack.
 
         `reserved` are attribute names that envelope fields must not take, `zone` is that of times that name none.
-        Raises WrongSettings.
+        Raises WrongSettings and, for the zone, WrongFormat.
         """
         if kind not in KINDS and kind not in PRESETS:
             raise WrongSettings(f"envelope {kind!r} is none of {', '.join([*KINDS, *sorted(PRESETS)])}")
@@ -113,15 +113,16 @@ class Envelope:
             "".encode(encoding)
         except LookupError as error:
             raise WrongSettings(f"encoding {encoding!r} is not known") from error
+        time_zone = zone_of(zone)
         structure = Structure(
-            fields=fields or PRESETS.get(kind, AUTO), zone=zone, reserved=reserved, max_depth=max_depth
+            fields=fields or PRESETS.get(kind, AUTO), zone=time_zone, reserved=reserved, max_depth=max_depth
         )
         self._decoders: Mapping[str, Decoder] = {
             "raw": RawEnvelope(),
             "json": JsonEnvelope(structure=structure),
             "msgpack": MsgpackEnvelope(structure=structure),
             "cri": CriEnvelope(reserved=reserved),
-            "syslog": SyslogEnvelope(zone=zone, reserved=reserved),
+            "syslog": SyslogEnvelope(zone=time_zone, reserved=reserved),
             "otlp": OtlpEnvelope(reserved=reserved, max_depth=max_depth),
         }
         self._kind = kind if kind in KINDS else "json"

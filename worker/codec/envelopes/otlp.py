@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC
 from types import MappingProxyType
 from typing import Any
 
 from worker.codec.envelopes.values import COLLISION_PREFIX, Entry, Number, members, read_json, text_of, time_of
 from worker.errors import Undecodable
-from worker.parsing.timestamps import NO_TIME
+from worker.parsing.timestamps import NO_TIME, Zone
 
 #: Attribute names of a log record's own fields; the rest is named as OTLP names it.
 _NAMES: Mapping[str, str] = MappingProxyType(
@@ -22,6 +21,7 @@ _NAMES: Mapping[str, str] = MappingProxyType(
         "droppedAttributesCount": "dropped_attributes_count",
     }
 )
+_UTC = Zone(name="UTC", changes=(), offsets=(0,))
 _HIDDEN = frozenset({"body", "attributes", "timeUnixNano", "severityNumber"})
 
 
@@ -72,7 +72,7 @@ class OtlpEnvelope:
 def _nanoseconds(value: Any) -> int:
     text = str(value)
     if not (text.isascii() and text.isdigit() and len(text) <= 19):
-        return time_of(value, UTC)
+        return time_of(value, _UTC)
     ns = int(text)
     return ns if 0 < ns < 1 << 63 else NO_TIME
 

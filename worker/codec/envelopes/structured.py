@@ -1,7 +1,6 @@
 """JSON and msgpack envelopes: an object whose fields are message, time, level and attributes. The reference."""
 
 from dataclasses import dataclass, replace
-from datetime import tzinfo
 from typing import Any
 
 from worker.codec.envelopes.fields import Fields
@@ -17,7 +16,7 @@ from worker.codec.envelopes.values import (
     write_json,
 )
 from worker.errors import Undecodable
-from worker.parsing.timestamps import NO_TIME
+from worker.parsing.timestamps import NO_TIME, Zone
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,7 +25,7 @@ class Structure:
 
     fields: Fields
     #: The zone of times that name none.
-    zone: tzinfo
+    zone: Zone
     #: Attribute names that are taken.
     reserved: frozenset[str]
     max_depth: int

@@ -2,9 +2,9 @@
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -13,17 +13,25 @@ import orjson
 
 from worker.errors import Undecodable
 from worker.parsing.headers.levels import severity_of, severity_of_priority
-from worker.parsing.timestamps import NO_TIME, SECOND
+from worker.parsing.timestamps import (
+    FIRST_YEAR,
+    LAST_YEAR,
+    MOST_NANOSECONDS,
+    NO_OFFSET,
+    NO_TIME,
+    SECOND,
+    Civil,
+    Zone,
+    resolve,
+)
 
 #: Attribute names that Logloom writes itself.
 RESERVED_PREFIXES = ("log.record.", "logloom.")
 #: What an envelope's field that would collide with such a name is prefixed with.
 COLLISION_PREFIX = "envelope."
 
-_EPOCH_DAY = date(1970, 1, 1).toordinal()
 #: Smaller numbers (before March 1973) are no times.
 _FIRST_EPOCH_SECOND = 10**8
-_LAST_NS = (1 << 63) - 1
 
 
 class Number(str):
@@ -200,7 +208,7 @@ _ISO = re.compile(
 _NUMBER = re.compile(r"\d+(?:\.\d*)?", re.ASCII)
 
 
-def time_of(value: Any, zone: tzinfo) -> int:
+def time_of(value: Any, zone: Zone) -> int:
     """Return nanoseconds since the epoch, NO_TIME where `value` is no time.
 
     Reads RFC 3339 with any fraction, `,` for `.` and a space for `T` (`zone` where it names none), and epoch numbers,
@@ -214,7 +222,11 @@ def time_of(value: Any, zone: tzinfo) -> int:
     if _NUMBER.fullmatch(text) and len(text) <= 40:
         return _epoch_time(text)
     iso = _ISO.fullmatch(text)
-    return iso_fields_time(*iso.groups(), zone=zone) if iso else NO_TIME
+    if iso is None:
+        return NO_TIME
+    *fields, fraction, offset = iso.groups()
+    time = written_time(fields, fraction, offset, zone) if int(fields[0]) else None
+    return NO_TIME if time is None else time
 
 
 def _epoch_time(text: str) -> int:
@@ -227,33 +239,36 @@ def _epoch_time(text: str) -> int:
     return _in_range(int(number))
 
 
-def iso_fields_time(
-    year: str, month: str, day: str, hour: str, minute: str, second: str, fraction: str | None, offset: str | None,
-    *, zone: tzinfo,
-) -> int:  # fmt: skip
-    """Return nanoseconds since the epoch of a written time, NO_TIME where the calendar or the clock has none such."""
-    if not 1677 <= int(year) <= 2262:  # the reach of 64 bits
-        return NO_TIME
-    try:
-        days = date(int(year), int(month), int(day)).toordinal() - _EPOCH_DAY
-    except ValueError:
-        return NO_TIME
-    if int(hour) > 23 or int(minute) > 59 or int(second) > 60:  # 60 is a leap second
-        return NO_TIME
-    seconds = days * 86400 + int(hour) * 3600 + int(minute) * 60 + int(second)
-    if offset is None:
-        local = datetime(int(year), int(month), int(day), int(hour), int(minute), tzinfo=zone)
-        away = local.utcoffset() or timedelta()
-        seconds -= away.days * 86400 + away.seconds
-    elif offset[0] in "+-":
+def written_time(
+    fields: Sequence[str], fraction: str | None, offset: str | None, zone: Zone, record_time_ns: int = -1
+) -> int | None:
+    """Return the time of a written year (0 for none), month, day, hour, minute and second, by `resolve`'s rules.
+
+    NO_TIME where they make none, None where the calendar or the clock has no such time.
+    """
+    year, month, day, hour, minute, second = map(int, fields)
+    if hour > 23 or minute > 59 or second > 60 or not (year == 0 or FIRST_YEAR <= year <= LAST_YEAR):
+        return None
+    away = NO_OFFSET if offset is None else 0
+    if offset and offset[0] in "+-":
         digits = offset[1:].replace(":", "").ljust(4, "0")
-        away_seconds = int(digits[:2]) * 3600 + int(digits[2:]) * 60
-        seconds -= away_seconds if offset[0] == "+" else -away_seconds
-    return _in_range(seconds * SECOND + int((fraction or "").ljust(9, "0")[:9]))
+        away = (int(digits[:2]) * 3600 + int(digits[2:]) * 60) * (1 if offset[0] == "+" else -1)
+    civil = Civil(
+        year=year,
+        month=month,
+        day=day,
+        hour=hour,
+        minute=minute,
+        second=second,
+        fraction=int((fraction or "").ljust(9, "0")[:9]),
+        offset=away,
+        has_clock=True,
+    )
+    return resolve(civil, zone, record_time_ns) if month and day else None
 
 
 def _in_range(ns: int) -> int:
-    return ns if NO_TIME < ns <= _LAST_NS else NO_TIME
+    return ns if NO_TIME < ns <= MOST_NANOSECONDS else NO_TIME
 
 
 def level_severity(value: Any) -> int:
