@@ -270,6 +270,8 @@ class WorkerApp:
                 # Looks now and then: a crash in the consumer's thread sets Faust's flag but wakes nobody here.
                 await asyncio.wait({ending}, timeout=_CRASH_POLL_SECONDS)
         finally:
+            # Stopped halfway through its start, Faust would leave its consumer's thread behind.
+            await asyncio.wait({starting}, timeout=_STOP_SECONDS)
             await self._stop_faust(app)
             for task in (starting, ending):
                 task.cancel()

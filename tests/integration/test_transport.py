@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.errors import CommitFailedError, GroupAuthorizationFailedError
 
 from tests.integration.echo_worker import echo_app
 from tests.kafka_broker import KafkaBroker
@@ -18,6 +19,7 @@ from worker.columns.records import EncodedBatch
 from worker.errors import DeliveryFailed
 from worker.transport.batches import FetchedBatch, TopicPartition, read_records
 from worker.transport.producer import RecordBatchProducer
+from worker.transport.seam import BatchConsumer
 from worker.transport.subscriptions import Subscription
 
 pytestmark = [pytest.mark.kafka, pytest.mark.timeout(90)]
@@ -356,6 +358,49 @@ async def test_lag_is_known(kafka: KafkaBroker) -> None:
         await produce(kafka, topic, [b"2"])
         await until(lambda: app.lag() == {(topic, 0): 1}, of=task)
     assert app.lag() == {}
+
+
+async def test_commit_that_fails_is_made_again(kafka: KafkaBroker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A commit that the group refuses, because it rebalances, does not count: the same offset is committed later."""
+    topic = kafka.new_topic()
+    real_commit = BatchConsumer.commit
+    refused: list[object] = []
+
+    async def commit(self: BatchConsumer, offsets: dict[Any, Any]) -> None:
+        if not refused:
+            refused.append(offsets)
+            raise CommitFailedError("the group has already rebalanced")
+        await real_commit(self, offsets)
+
+    monkeypatch.setattr(BatchConsumer, "commit", commit)
+    await produce(kafka, topic, [b"0"])
+    async with running(Recorder().app(settings_of(kafka, topic))) as task:
+        await until(lambda: bool(refused), of=task)
+        await until(lambda: kafka.committed(f"group-{topic}") == {(topic, 0): 1}, of=task)
+    assert task.result() == 0
+
+
+async def test_commit_that_is_not_allowed_ends_the_worker(kafka: KafkaBroker, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A commit that can't succeed, which fails in the consumer's thread, ends the worker with exit code 1."""
+    topic = kafka.new_topic()
+
+    async def commit(self: BatchConsumer, offsets: dict[Any, Any]) -> None:
+        raise GroupAuthorizationFailedError("group")
+
+    monkeypatch.setattr(BatchConsumer, "commit", commit)
+    await produce(kafka, topic, [b"0"])
+    app = Recorder().app(settings_of(kafka, topic))
+    assert await app.serve() == 1
+    assert isinstance(app.failure, GroupAuthorizationFailedError)
+
+
+async def test_worker_may_be_stopped_while_it_starts(kafka: KafkaBroker) -> None:
+    """A worker that is told to stop before it has partitions exits with 0."""
+    app = Recorder().app(settings_of(kafka, kafka.new_topic()))
+    task = asyncio.create_task(app.serve())
+    await asyncio.sleep(0)
+    app.stop()
+    assert await task == 0
 
 
 async def test_worker_outlives_its_broker(kafka: KafkaBroker) -> None:

@@ -179,7 +179,7 @@ class StockConsumer(driver.Consumer):
         """Leave it: Faust takes a partition that is held back for a stuck one. Lag is a metric."""
 
     async def _drained(self) -> bool:
-        if self.app.crashed:
+        if self.app.crashed or not self._thread.started:
             return False
         fetching: Fetching = self.app.fetching
         held = frozenset(TopicPartition(*partition) for partition in self.assignment())
