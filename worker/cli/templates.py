@@ -2,7 +2,9 @@
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -13,18 +15,28 @@ from worker.cli.view import printable
 from worker.errors import LogloomError
 
 if TYPE_CHECKING:
+    from worker.cache.store import TemplateStore
     from worker.parsing.templates import Template
-    from worker.settings import Settings
+    from worker.settings import Redis, Settings
 
-#: What events and keys are marked with where no model is loaded.
-_NO_PARSER = "none"
+#: A person asks for all of it; no batch waits for it.
+_TIMEOUT_SECONDS = 10.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stored:
+    """A template and where it is kept."""
+
+    scope: str
+    #: The parser version that made it.
+    parser: str
+    template: "Template"
+
 
 _scope_option = click.option(
     "--scope", "scopes", multiple=True, help="Only this scope: a source's name, unless it has a template_scope."
 )
-_parser_option = click.option(
-    "--parser", metavar="VERSION", help="Templates of this parser; else of the one that model.path names."
-)
+_parser_option = click.option("--parser", metavar="VERSION", help="Only templates of this parser version.")
 
 
 @click.group("templates")
@@ -53,9 +65,9 @@ def list_command(*, search: str | None, scopes: tuple[str, ...], parser: str | N
       logloom templates list "session opened" --scope sshd
     """  # noqa: D301  click takes the backspace for "keep these lines"
     count = 0
-    for scope, template in _templates(load_settings(config), scopes, parser):
-        if search is None or search.lower() in template.text.lower():
-            click.echo(printable(f"{template.id} {scope}: {template.text}"))
+    for stored in _templates(load_settings(config), scopes, parser):
+        if search is None or search.lower() in stored.template.text.lower():
+            click.echo(printable(f"{stored.template.id} {stored.scope}: {stored.template.text}"))
             count += 1
     click.echo(f"{count:,} templates", err=True)
 
@@ -68,14 +80,16 @@ def list_command(*, search: str | None, scopes: tuple[str, ...], parser: str | N
 def show_command(*, template_id: str, scopes: tuple[str, ...], parser: str | None, config: Path | None) -> None:
     """Show one template: its text, its parameters and how sure the model was. ID may be cut short."""
     found = [
-        (scope, template)
-        for scope, template in _templates(load_settings(config), scopes, parser)
-        if template.id.startswith(template_id.lower())
+        stored
+        for stored in _templates(load_settings(config), scopes, parser)
+        if stored.template.id.startswith(template_id.lower())
     ]
     if not found:
         raise LogloomError(f"no template's id begins with {template_id!r}; `logloom templates list` shows them")
-    for scope, template in found:
-        click.echo(f"id          {template.id}\nscope       {printable(scope)}\ntemplate    {printable(template.text)}")
+    for stored in found:
+        template = stored.template
+        click.echo(f"id          {template.id}\nscope       {printable(stored.scope)}")
+        click.echo(f"parser      {printable(stored.parser)}\ntemplate    {printable(template.text)}")
         click.echo(f"confidence  {template.confidence:.3f}")
         for number, (name, spacious) in enumerate(zip(template.names, template.spacious, strict=True), start=1):
             space = "may hold white space" if spacious else "one word"
@@ -101,10 +115,12 @@ def export_command(*, file: TextIO, scopes: tuple[str, ...], parser: str | None,
     )
 
 
-def _as_json(scope: str, template: "Template") -> dict[str, Any]:
+def _as_json(stored: Stored) -> dict[str, Any]:
+    template = stored.template
     return {
         "id": template.id,
-        "scope": scope,
+        "scope": stored.scope,
+        "parser": stored.parser,
         "template": template.text,
         "confidence": round(template.confidence, 4),
         "parameters": [
@@ -114,47 +130,44 @@ def _as_json(scope: str, template: "Template") -> dict[str, Any]:
     }
 
 
-def _templates(settings: "Settings", scopes: tuple[str, ...], parser: str | None) -> Iterator[tuple[str, "Template"]]:
-    """Give scope and template, by scope and text.
+def _templates(settings: "Settings", scopes: tuple[str, ...], parser: str | None) -> Iterator[Stored]:
+    """Give the templates of every scope and parser version that is wanted, in order of their text.
 
-    Raises LogloomError where there is no Redis or no scope to ask for, StoreUnavailable where Redis does not answer.
+    Raises LogloomError where there is no Redis, StoreUnavailable where it does not answer.
     """
     if settings.redis.url is None:
-        raise LogloomError(
-            "no Redis: set redis.url (LOGLOOM_REDIS__URL); without it templates live in the worker alone"
-        )
-    wanted = scopes or tuple(dict.fromkeys(source.scope for source in settings.sources.values()))
-    if not wanted:
-        raise LogloomError("no source is configured here: name a scope with --scope")
-    version = parser or _parser_version(settings)
-    for scope, templates in asyncio.run(_load(settings, wanted, version)).items():
-        yield from ((scope, template) for template in sorted(templates, key=lambda template: template.text))
+        raise LogloomError("no Redis: set redis.url (LOGLOOM_REDIS__URL); without it each worker keeps its own")
+    found = asyncio.run(_load(settings.redis, scopes, parser))
+    yield from sorted(found, key=lambda stored: (stored.scope, stored.parser, stored.template.text))
 
 
-def _parser_version(settings: "Settings") -> str:
-    if settings.model.path is None:
-        return _NO_PARSER
-    from worker.parsing.checkpoint import checkpoint_version  # noqa: PLC0415  not needed for --help
+async def _load(redis: "Redis", scopes: tuple[str, ...], parser: str | None) -> list[Stored]:
+    found = []
+    async with _store(redis, "") as store:
+        held = await store.scopes()
+    for one in held:
+        if (not scopes or one.scope in scopes) and parser in {None, one.parser_version}:
+            async with _store(redis, one.parser_version) as store:
+                found += [
+                    Stored(scope=one.scope, parser=one.parser_version, template=template)
+                    async for template in store.templates(one.scope)
+                ]
+    return found
 
-    return checkpoint_version(settings.model.path)
 
-
-async def _load(settings: "Settings", scopes: tuple[str, ...], version: str) -> dict[str, list["Template"]]:
+@asynccontextmanager
+async def _store(redis: "Redis", parser: str) -> "AsyncIterator[TemplateStore]":
     from worker.cache.store import TemplateStore  # noqa: PLC0415  Redis's client is not needed for --help
 
-    redis = settings.redis
     store = TemplateStore.connect(
-        str(redis.url),
-        password=None if redis.password is None else redis.password.get_secret_value(),
+        str(redis.address),
         prefix=redis.prefix,
-        parser_version=version,
+        parser_version=parser,
         connect_timeout_seconds=redis.connect_timeout_seconds,
-        # A person asks for all of it, no batch waits for it.
-        timeout_seconds=max(10.0, redis.timeout_seconds),
-        max_connections=1,
-        max_pending=0,
+        timeout_seconds=_TIMEOUT_SECONDS,
+        max_connections=2,
     )
     try:
-        return {scope: list(await store.load(scope)) for scope in scopes}
+        yield store
     finally:
         await store.close()
