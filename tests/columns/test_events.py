@@ -191,6 +191,22 @@ def test_time_is_the_header_s_first() -> None:
     assert "timestamp" not in only_event(row)
 
 
+@pytest.mark.parametrize("form", ["json", "msgpack"])
+@settings(max_examples=100, deadline=None)
+@given(
+    times=st.lists(
+        st.tuples(
+            st.integers(-3, 3) | st.sampled_from([-(2**33), 2**33]), st.integers(0, 10**9 - 1), st.integers(0, 9)
+        ),
+        max_size=12,
+    )
+)
+def test_times_of_the_same_second(form: Format, times: list[tuple[int, int, int]]) -> None:
+    """Rows of one second share its text, and each has its own fraction, before 1970 too."""
+    batch = [Row(message=b"x", timestamp=second * 10**9 + ns, precision=digits) for second, ns, digits in times]
+    assert write(reference(form), batch) == write(writer(form), batch)
+
+
 @pytest.mark.parametrize(
     ("row", "text", "number"),
     [

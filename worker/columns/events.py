@@ -8,6 +8,7 @@ import numpy as np
 from worker.columns import json_events, msgpack_events
 from worker.columns.layout import I64, MAX_FIELDS, MAX_PARAMETERS, U8, Events, Headers, Matches, Records, Texts
 from worker.columns.pieces import UNKNOWN_TEMPLATE, Known, TemplatePieces, lay_out
+from worker.columns.text import PADDING
 from worker.parsing.templates import Template
 from worker.parsing.timestamps import rfc3339
 
@@ -73,6 +74,7 @@ class EventWriter:
         self._buffer: U8 = np.empty(_FIRST_BYTES, np.uint8)
         self._edge = np.zeros(2 * MAX_PARAMETERS, np.int64)
         self._edge_characters = np.zeros(2 * MAX_PARAMETERS, np.int64)
+        self._clock = np.zeros(PADDING, np.uint8)
 
     def set_template(self, row: int, template: Template) -> None:
         """Let `row` of the template table be `template` from now on.
@@ -132,6 +134,7 @@ class EventWriter:
             attribute_count=attribute_count,
             edge=self._edge,
             edge_characters=self._edge_characters,
+            clock=self._clock,
             with_offset=topic is not None,
         )
         offsets = _NO_RECORDS if records is None else records

@@ -8,11 +8,11 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import orjson
 
+from worker.columns.event_times import event_time, write_event_time
 from worker.columns.jit import copy_bytes, inlined, kernel
 from worker.columns.layout import I64, MAX_FIELDS, NO_TIME, TIER_MODEL, U8, Headers, Matches, Records, Texts
 from worker.columns.pieces import UNKNOWN_TEMPLATE, WRONG_PARAMETER_COUNT, Known, put
 from worker.columns.text import PADDING, copy_padded, write_cut_text, write_integer, write_text
-from worker.columns.timestamps import write_timestamp
 from worker.columns.types import parameter_type_code
 from worker.parsing.templates import Template
 from worker.parsing.types import TYPES
@@ -97,23 +97,6 @@ def prepare(texts: Texts) -> tuple[Texts, I64]:
 
 
 @inlined
-def event_time(header_ns: int, header_digits: int, envelope_ns: int, record_milliseconds: int) -> tuple[int, int]:
-    """Choose a row's time: nanoseconds since the epoch, NO_TIME for none, and digits after the second."""
-    if header_ns != NO_TIME:
-        return header_ns, header_digits
-    if envelope_ns != NO_TIME:
-        if envelope_ns % 1_000_000 == 0:
-            return envelope_ns, 3
-        if envelope_ns % 1_000 == 0:
-            return envelope_ns, 6
-        return envelope_ns, 9
-    # Beyond, nanoseconds leave 64 bits: the year 2262.
-    if 0 <= record_milliseconds <= 9_223_372_036_854:
-        return record_milliseconds * 1_000_000, 3
-    return NO_TIME, 0
-
-
-@inlined
 def is_json_integer(source: U8, start: int, length: int) -> bool:
     """Tell whether the span can stand as a JSON number: at most 18 digits, no leading zero."""
     at, end = start, start + length
@@ -150,6 +133,7 @@ def write_rows(
     source = texts.buffer
     fixed, batch, templates = known.fixed, known.batch, known.templates
     edge, edge_characters = known.edge, known.edge_characters
+    second = NO_TIME  # no time's second: the clock holds nothing yet
     batch_room = fixed.buffer.size + batch.buffer.size + PADDING + 128
     while row < texts.start.size:
         template = matches.template[row]
@@ -187,7 +171,7 @@ def write_rows(
         )
         if ns != NO_TIME:
             position = put(target, position, fixed.buffer, fixed.edges, _TIMESTAMP)
-            position = write_timestamp(target, position, ns, digits)
+            position, second = write_event_time(target, position, ns, digits, known.clock, second)
             position = put(target, position, batch.buffer, batch.edges, _TIMED)
         else:
             position = put(target, position, batch.buffer, batch.edges, _UNTIMED)

@@ -10,12 +10,12 @@ import msgpack
 import numpy as np
 import orjson
 
+from worker.columns.event_times import event_time, write_event_time
 from worker.columns.jit import copy_bytes, inlined, kernel
-from worker.columns.json_events import MAX_SEVERITY, SEVERITIES, event_time, is_json_integer
+from worker.columns.json_events import MAX_SEVERITY, SEVERITIES, is_json_integer
 from worker.columns.layout import I64, MAX_FIELDS, NO_TIME, TIER_MODEL, U8, Headers, Matches, Records, Texts
 from worker.columns.pieces import UNKNOWN_TEMPLATE, WRONG_PARAMETER_COUNT, Known, put
 from worker.columns.text import PADDING, copy_padded, write_cut_text, write_text
-from worker.columns.timestamps import write_timestamp
 from worker.columns.types import parameter_type_code
 from worker.parsing.templates import Template
 from worker.parsing.types import TYPES
@@ -211,6 +211,7 @@ def write_rows(
     source = texts.buffer
     fixed, batch, templates = known.fixed, known.batch, known.templates
     edge, edge_characters = known.edge, known.edge_characters
+    second = NO_TIME  # no time's second: the clock holds nothing yet
     batch_room = fixed.buffer.size + batch.buffer.size + PADDING + 256
     while row < texts.start.size:
         template = matches.template[row]
@@ -262,7 +263,7 @@ def write_rows(
         if ns != NO_TIME:
             map_size += 1
             position = put(target, position, fixed.buffer, fixed.edges, _TIMESTAMP)
-            after = write_timestamp(target, position + 1, ns, digits)
+            after, second = write_event_time(target, position + 1, ns, digits, known.clock, second)
             target[position] = 0xA0 | (after - position - 1)
             position = after
         position = put(target, position, batch.buffer, batch.edges, _OBSERVED)

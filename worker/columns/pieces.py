@@ -47,6 +47,8 @@ class Known(NamedTuple):
     #: Scratch: where each parameter starts and ends in what is written, and the characters before, two per parameter.
     edge: I64
     edge_characters: I64
+    #: Scratch: the text of the last time, (PADDING,).
+    clock: U8
     #: Do the events tell their record's offset?
     with_offset: bool
 
