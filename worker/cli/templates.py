@@ -109,10 +109,7 @@ def export_command(*, file: TextIO, scopes: tuple[str, ...], parser: str | None,
       logloom templates export templates.jsonl
       logloom templates export | jq -r .template
     """  # noqa: D301  click takes the backspace for "keep these lines"
-    file.writelines(
-        json.dumps(_as_json(scope, template)) + "\n"
-        for scope, template in _templates(load_settings(config), scopes, parser)
-    )
+    file.writelines(json.dumps(_as_json(stored)) + "\n" for stored in _templates(load_settings(config), scopes, parser))
 
 
 def _as_json(stored: Stored) -> dict[str, Any]:
