@@ -10,7 +10,7 @@ to be forgotten. Not for several threads at once.
 from collections.abc import Iterator
 from dataclasses import replace
 from operator import or_
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -22,15 +22,38 @@ from worker.columns.layout import (
     TIER_FINGERPRINT,
     TIER_INDEX,
     TIER_MISS,
-    U8,
+    U64,
     Headers,
     Matches,
     Texts,
 )
-from worker.columns.rivals import RIVALS, find_rivals, is_better
-from worker.columns.verifying import ROW, Table, verify
-from worker.columns.words import fingerprint_of, letters_at, mix, scope_seed, signed
-from worker.parsing import templates
+from worker.columns.rivals import RIVALS, find_rivals
+from worker.columns.verifying import (
+    FIELDS,
+    HEAD,
+    HEAD_MASK,
+    ID,
+    LAST_USED,
+    LETTERLESS,
+    LITERAL_BYTES,
+    LITERALS_START,
+    NEXT,
+    OWNER,
+    PARAMETERS,
+    PIECES_START,
+    RIVAL_COUNT,
+    SCRATCH,
+    SPACES_COUNT,
+    TAIL,
+    TAIL_MASK,
+    WALKED,
+    Table,
+    is_better,
+    keep_spans,
+    verify,
+)
+from worker.columns.words import fingerprint_of, letters_at, load8, mix, scope_seed, signed, tail8
+from worker.parsing import templates as reference
 from worker.parsing.templates import Template
 
 #: Fingerprints in a bucket: one cache line.
@@ -39,117 +62,22 @@ _WAYS = 8
 _Number = TypeVar("_Number", bound=np.generic)
 
 
-class _Scratch(NamedTuple):
-    """Room for the spans of templates that are only tried, MAX_PARAMETERS places each."""
-
-    span_start: I64
-    span_end: I64
-    memory: I64
+@inlined
+def _can_not_match(rows: I64, row: int, owner: int, length: int, head: int, tail: int) -> bool:
+    """Rule out most templates by their rows alone; `head` and `tail` are the first and last bytes of the message."""
+    if rows[row, OWNER] != owner or length < rows[row, LITERAL_BYTES]:
+        return True
+    differing = (head ^ rows[row, HEAD]) & rows[row, HEAD_MASK] | (tail ^ rows[row, TAIL]) & rows[row, TAIL_MASK]
+    return bool(differing != 0)
 
 
 @inlined
-def _keep_spans(table: Table, row: int, scratch: _Scratch, found: Matches, into: int) -> None:
-    for number in range(table.rows[row]["parameters"]):
-        found.start[into + number] = scratch.span_start[number]
-        found.end[into + number] = scratch.span_end[number]
-
-
-@kernel
-def _by_fingerprint(
-    table: Table,
-    fingerprint: np.uint64,
-    owner: int,
-    buffer: U8,
-    start: int,
-    end: int,
-    found: Matches,
-    into: int,
-    scratch: _Scratch,
-) -> int:
-    """Return the row for a message that its fingerprint leads to, its spans written; -1 leaves it to the index."""
-    first = signed(fingerprint & np.uint64(table.fingerprints.size // _WAYS - 1)) * _WAYS
-    for way in range(_WAYS):
-        entry = table.fingerprints[first + way]
-        if entry == np.uint64(0):
-            break
-        if (entry ^ fingerprint) >> np.uint64(32) != np.uint64(0):
-            continue
-        row = signed(entry & np.uint64(0xFFFFFFFF)) - 1
-        if table.rows[row]["owner"] != owner:
-            continue
-        if not verify(table, row, buffer, start, end, found.start, found.end, into, scratch.memory):
-            continue
-        for behind in range(way, 0, -1):
-            table.fingerprints[first + behind] = table.fingerprints[first + behind - 1]
-        table.fingerprints[first] = entry
-        rivals = table.rows[row]["rival_count"]
-        for number in range(rivals):
-            rival = signed(table.rivals[row, number])
-            if verify(table, rival, buffer, start, end, scratch.span_start, scratch.span_end, 0, scratch.memory):
-                _keep_spans(table, rival, scratch, found, into)
-                return rival
-        return row if rivals >= 0 else -1
-    return -1
-
-
-@kernel
-def _walk(
-    table: Table,
-    anchor: np.uint64,
-    owner: int,
-    best: int,
-    buffer: U8,
-    start: int,
-    end: int,
-    found: Matches,
-    into: int,
-    scratch: _Scratch,
-) -> int:
-    """Try the templates of one chain that are better than `best`; return the best now, its spans written."""
-    row = signed(table.heads[signed(anchor & np.uint64(table.heads.size - 1))]) - 1
-    # A word that comes again leads to nothing new: a line that repeats one word stays linear.
-    if row < 0 or table.rows[row]["walked"] == table.clock[1]:
-        return best
-    table.rows[row]["walked"] = table.clock[1]
-    while row >= 0 and (best < 0 or is_better(table, row, best)):
-        if table.rows[row]["owner"] == owner and verify(
-            table, row, buffer, start, end, scratch.span_start, scratch.span_end, 0, scratch.memory
-        ):
-            _keep_spans(table, row, scratch, found, into)
-            return row
-        row = signed(table.rows[row]["next"]) - 1
-    return best
-
-
-@kernel
-def _by_index(
-    table: Table, scope: int, buffer: U8, start: int, end: int, found: Matches, into: int, scratch: _Scratch
-) -> int:
-    """Return the best row for a message, its spans written, or -1."""
-    table.clock[1] += 1
-    seed = scope_seed(scope)
-    owner = scope + 1
-    best = _walk(table, seed, owner, -1, buffer, start, end, found, into, scratch)
-    at = start
-    while True:
-        at, word = letters_at(buffer, at, end)
-        if at < 0:
-            return best
-        best = _walk(table, mix(seed, word), owner, best, buffer, start, end, found, into, scratch)
-
-
-@inlined
-def _learn(table: Table, fingerprint: np.uint64, row: int) -> None:
-    """Put a row in the first place of the fingerprint's bucket; the place that was used longest ago falls out."""
-    first = signed(fingerprint & np.uint64(table.fingerprints.size // _WAYS - 1)) * _WAYS
-    entry = (fingerprint & np.uint64(0xFFFFFFFF00000000)) | np.uint64(row + 1)
-    behind = 0
-    while behind < _WAYS - 1 and table.fingerprints[first + behind] != entry:
-        behind += 1
+def _move_to_front(fingerprints: U64, first: int, behind: int, entry: np.uint64) -> None:
+    """Put `entry` in the first place of the bucket at `first`, in exchange for the one in place `behind`."""
     while behind > 0:
-        table.fingerprints[first + behind] = table.fingerprints[first + behind - 1]
+        fingerprints[first + behind] = fingerprints[first + behind - 1]
         behind -= 1
-    table.fingerprints[first] = entry
+    fingerprints[first] = entry
 
 
 @kernel
@@ -161,7 +89,6 @@ def _look_up(
     kept: Matches,
     tier: int,
     found: Matches,
-    n: int,
     first_row: int,
     parameters: int,
 ) -> tuple[int, int]:
@@ -170,48 +97,105 @@ def _look_up(
     `kept` holds what an earlier look-up found, or no rows; `tier` replaces the tier of what is found now, if not 0.
     Return the row that comes next and the parameters written so far.
     """
-    scratch = _Scratch(
-        np.empty(MAX_PARAMETERS, np.int64), np.empty(MAX_PARAMETERS, np.int64), np.empty(MAX_PARAMETERS, np.int64)
+    rows, rivals, literals, pieces = table.rows, table.rivals, table.literals, table.pieces
+    heads, fingerprints, clock = table.heads, table.fingerprints, table.clock
+    buffer, lengths = texts.buffer, texts.length
+    message_start, message_length = headers.message_start, headers.message_length
+    templates, tiers, hashes = found.template, found.tier, found.fingerprint
+    first_parameter, parameter_count, span_start, span_end = (
+        found.first_parameter,
+        found.parameter_count,
+        found.start,
+        found.end,
     )
+    scratch = np.empty(SCRATCH, np.int64)
+    owner = scope + 1
     seed = scope_seed(scope)
-    for i in range(first_row, n):
-        if parameters + MAX_PARAMETERS > found.start.size:
+    for i in range(first_row, lengths.size):
+        if parameters + MAX_PARAMETERS > span_start.size:
             return i, parameters
-        found.first_parameter[i] = parameters
-        found.parameter_count[i] = 0
-        found.template[i] = -1
-        found.tier[i] = TIER_MISS
-        found.fingerprint[i] = 0
-        if texts.length[i] < 0:
+        first_parameter[i] = parameters
+        parameter_count[i] = 0
+        templates[i] = -1
+        tiers[i] = TIER_MISS
+        hashes[i] = 0
+        if lengths[i] < 0:
             continue
         if kept.template.size > 0 and kept.template[i] >= 0:
-            for number in range(kept.parameter_count[i]):
-                found.start[parameters + number] = kept.start[kept.first_parameter[i] + number]
-                found.end[parameters + number] = kept.end[kept.first_parameter[i] + number]
-            found.parameter_count[i] = kept.parameter_count[i]
-            found.template[i] = kept.template[i]
-            found.tier[i] = kept.tier[i]
-            found.fingerprint[i] = kept.fingerprint[i]
-            parameters += kept.parameter_count[i]
+            count = kept.parameter_count[i]
+            for number in range(count):
+                span_start[parameters + number] = kept.start[kept.first_parameter[i] + number]
+                span_end[parameters + number] = kept.end[kept.first_parameter[i] + number]
+            parameter_count[i] = count
+            templates[i] = kept.template[i]
+            tiers[i] = kept.tier[i]
+            hashes[i] = kept.fingerprint[i]
+            parameters += count
             continue
-        start = headers.message_start[i]
-        end = start + headers.message_length[i]
-        fingerprint = fingerprint_of(texts.buffer, start, end, seed)
-        found.fingerprint[i] = fingerprint
+
+        start = message_start[i]
+        end = start + message_length[i]
+        fingerprint = fingerprint_of(buffer, start, end, seed)
+        hashes[i] = fingerprint
+        bucket = signed(fingerprint & np.uint64(fingerprints.size // _WAYS - 1)) * _WAYS
+        best = -1
         way = TIER_FINGERPRINT
-        row = _by_fingerprint(table, fingerprint, scope + 1, texts.buffer, start, end, found, parameters, scratch)
-        if row < 0:
-            way = TIER_INDEX
-            row = _by_index(table, scope, texts.buffer, start, end, found, parameters, scratch)
-            if row < 0:
+        for place in range(_WAYS):
+            entry = fingerprints[bucket + place]
+            if (entry ^ fingerprint) >> np.uint64(32) != 0 or entry == 0:
                 continue
-            _learn(table, fingerprint, row)
-        table.rows[row]["last_used"] = table.clock[0]
-        found.template[i] = row
-        found.tier[i] = tier if tier != 0 else way
-        found.parameter_count[i] = table.rows[row]["parameters"]
-        parameters += found.parameter_count[i]
-    return n, parameters
+            row = signed(entry & np.uint64(0xFFFFFFFF)) - 1
+            if rows[row, OWNER] != owner or not verify(rows, row, pieces, literals, buffer, start, end, scratch):
+                continue
+            keep_spans(scratch, rows[row, PARAMETERS], span_start, span_end, parameters)
+            if place > 0:
+                _move_to_front(fingerprints, bucket, place, entry)
+            best = row
+            # Every better template that matches is among these, unless they are too many to be remembered.
+            for number in range(rows[row, RIVAL_COUNT]):
+                rival = rivals[row, number]
+                if verify(rows, rival, pieces, literals, buffer, start, end, scratch):
+                    keep_spans(scratch, rows[rival, PARAMETERS], span_start, span_end, parameters)
+                    best = rival
+                    break
+            if rows[row, RIVAL_COUNT] < 0:
+                best = -1
+            break
+
+        if best < 0:
+            way = TIER_INDEX
+            clock[1] += 1
+            head, tail = signed(load8(buffer, start)), signed(tail8(buffer, end))
+            # First the templates without an anchor, then those of each word.
+            anchor, at = seed, start
+            while at >= 0:
+                row = signed(heads[signed(anchor & np.uint64(heads.size - 1))]) - 1
+                # A word that comes again leads to nothing new: a line that repeats one word stays linear.
+                if row >= 0 and rows[row, WALKED] != clock[1]:
+                    rows[row, WALKED] = clock[1]
+                    while row >= 0 and (best < 0 or is_better(rows, row, best)):
+                        if not _can_not_match(rows, row, owner, end - start, head, tail) and verify(
+                            rows, row, pieces, literals, buffer, start, end, scratch
+                        ):
+                            keep_spans(scratch, rows[row, PARAMETERS], span_start, span_end, parameters)
+                            best = row
+                        row = rows[row, NEXT] - 1
+                at, word = letters_at(buffer, at, end)
+                anchor = mix(seed, word)
+            if best < 0:
+                continue
+            entry = (fingerprint & np.uint64(0xFFFFFFFF00000000)) | np.uint64(best + 1)
+            place = 0
+            while place < _WAYS - 1 and fingerprints[bucket + place] != entry:
+                place += 1
+            _move_to_front(fingerprints, bucket, place, entry)
+
+        rows[best, LAST_USED] = clock[0]
+        templates[i] = best
+        tiers[i] = tier if tier != 0 else way
+        parameter_count[i] = rows[best, PARAMETERS]
+        parameters += rows[best, PARAMETERS]
+    return lengths.size, parameters
 
 
 def _matches(rows: int, parameters: int) -> Matches:
@@ -250,10 +234,10 @@ class TemplateTable:
     def __init__(self, *, capacity: int, fingerprint_capacity: int) -> None:
         # Untouched pages of zeros cost no memory.
         self._table = Table(
-            rows=np.zeros(capacity, ROW),
-            rivals=np.zeros((capacity, RIVALS), np.int32),
+            rows=np.zeros((capacity, FIELDS), np.int64),
+            rivals=np.zeros((capacity, RIVALS), np.int64),
             literals=np.zeros(1 << 12, np.uint8),
-            pieces=np.zeros(1 << 10, np.int32),
+            pieces=np.zeros(1 << 10, np.int64),
             heads=np.zeros(_power_of_two(8 * capacity), np.int32),
             fingerprints=np.zeros(max(_power_of_two(fingerprint_capacity), _WAYS), np.uint64),
             clock=np.zeros(2, np.int64),
@@ -325,10 +309,10 @@ class TemplateTable:
                 names=tuple(new or old for old, new in zip(known.names, template.names, strict=True)),
             )
             if merged.spacious != known.spacious:
-                last_used = self._table.rows[row]["last_used"]
+                last_used = self._table.rows[row, LAST_USED]
                 self._unfile(row)
                 self._file(row, merged, scope)
-                self._table.rows[row]["last_used"] = last_used
+                self._table.rows[row, LAST_USED] = last_used
             self._templates[row] = merged
             return row
         _check(template)
@@ -355,9 +339,9 @@ class TemplateTable:
 
         """
         template = self.template(row)
-        scope = int(self._table.rows[row]["owner"]) - 1
+        scope = int(self._table.rows[row, OWNER]) - 1
         self._unfile(row)
-        self._table.rows[row]["owner"] = 0
+        self._table.rows[row, OWNER] = 0
         self._templates[row] = None
         del self._row_of[scope, template.id], self._rows_of[scope][row]
         self._free.append(row)
@@ -369,7 +353,7 @@ class TemplateTable:
         """
         before = self.tick if before is None else before
         rows = np.fromiter(self._row_of.values(), np.int64, len(self))
-        last_used = self._table.rows["last_used"][rows]
+        last_used = self._table.rows[rows, LAST_USED]
         order = np.argsort(last_used, kind="stable")
         evicted = [int(rows[place]) for place in order[:count] if last_used[place] < before]
         for row in evicted:
@@ -398,7 +382,7 @@ class TemplateTable:
         found = _matches(n, 4 * n + MAX_PARAMETERS)
         row = parameters = 0
         while True:
-            row, parameters = _look_up(self._table, texts, headers, scope, kept, tier or 0, found, n, row, parameters)
+            row, parameters = _look_up(self._table, texts, headers, scope, kept, tier or 0, found, row, parameters)
             if row == n:
                 return found._replace(start=found.start[:parameters], end=found.end[:parameters])
             found = found._replace(
@@ -418,24 +402,27 @@ class TemplateTable:
         )
         self._write(row, template)
         self._literals_live += len(blob)
+        head, tail = template.literals[0][:8], template.literals[-1][-8:]
         entry = self._table.rows[row]
-        entry["id"] = int(template.id, 16)
-        entry["literal_bytes"] = len(blob)
-        entry["owner"] = scope + 1
-        entry["rival_count"] = 0
-        entry["spaces"] = blob.count(b" ") + blob.count(b"\t")
-        entry["parameters"] = len(template.spacious)
-        entry["letterless"] = template.letterless
-        entry["spacious"] = any(template.spacious)
-        entry["last_used"] = self.tick
+        entry[ID] = int(template.id, 16) - (1 << 63)
+        entry[LITERAL_BYTES] = len(blob)
+        entry[OWNER] = scope + 1
+        entry[HEAD], entry[HEAD_MASK] = _eight(head.ljust(8, b"\0")), _eight((b"\xff" * len(head)).ljust(8, b"\0"))
+        entry[TAIL], entry[TAIL_MASK] = _eight(tail.rjust(8, b"\0")), _eight((b"\xff" * len(tail)).rjust(8, b"\0"))
+        entry[PARAMETERS] = len(template.spacious)
+        entry[LETTERLESS] = template.letterless
+        entry[SPACES_COUNT] = -1 if any(template.spacious) else blob.count(b" ") + blob.count(b"\t")
+        entry[LAST_USED] = self.tick
+        entry[RIVAL_COUNT] = 0
         self._chain(row, self._slot(template, scope))
-        find_rivals(self._table, row, len(self._templates))
+        table = self._table
+        find_rivals(table.rows, table.rivals, table.pieces, table.literals, row, len(self._templates))
 
     def _write(self, row: int, template: Template) -> None:
         """Write a template's literals and pieces behind those that are there."""
         blob = b"".join(template.literals)
         entry = self._table.rows[row]
-        entry["literals_start"], entry["pieces_start"] = self._literals_used, self._pieces_used
+        entry[LITERALS_START], entry[PIECES_START] = self._literals_used, self._pieces_used
         self._table.literals[self._literals_used : self._literals_used + len(blob)] = np.frombuffer(blob, np.uint8)
         pieces = [
             len(literal) << 1 | spacious
@@ -449,22 +436,22 @@ class TemplateTable:
         """Move the literals and pieces that are still in use to the front."""
         self._literals_used = self._pieces_used = 0
         for row in self._row_of.values():
-            if self._table.rows[row]["owner"] != 0:
+            if self._table.rows[row, OWNER] != 0:
                 self._write(row, self.template(row))
 
     def _unfile(self, row: int) -> None:
         """Take a template out of the index and from its rivals."""
         entry = self._table.rows[row]
-        self._literals_live -= int(entry["literal_bytes"])
+        self._literals_live -= int(entry[LITERAL_BYTES])
         before = 0
         at = int(self._table.heads[self._slots[row]])
         while at - 1 != row:
-            before, at = at, int(self._table.rows[at - 1]["next"])
+            before, at = at, int(self._table.rows[at - 1, NEXT])
         if before:
-            self._table.rows[before - 1]["next"] = entry["next"]
+            self._table.rows[before - 1, NEXT] = entry[NEXT]
         else:
-            self._table.heads[self._slots[row]] = entry["next"]
-        counts = self._table.rows["rival_count"][: len(self._templates)]
+            self._table.heads[self._slots[row]] = entry[NEXT]
+        counts = self._table.rows[: len(self._templates), RIVAL_COUNT]
         rivals = self._table.rivals[: len(self._templates)]
         for other in np.flatnonzero(((rivals == row) & (np.arange(RIVALS) < counts[:, None])).any(axis=1)):
             left = [rival for rival in rivals[other, : counts[other]] if rival != row]
@@ -477,23 +464,23 @@ class TemplateTable:
         before = 0
         at = int(self._table.heads[slot])
         while at and self._rank(at - 1) < rank:
-            before, at = at, int(self._table.rows[at - 1]["next"])
-        self._table.rows[row]["next"] = at
+            before, at = at, int(self._table.rows[at - 1, NEXT])
+        self._table.rows[row, NEXT] = at
         if before:
-            self._table.rows[before - 1]["next"] = row + 1
+            self._table.rows[before - 1, NEXT] = row + 1
         else:
             self._table.heads[slot] = row + 1
         self._slots[row] = slot
 
     def _rank(self, row: int) -> tuple[int, int]:
         entry = self._table.rows[row]
-        return -int(entry["literal_bytes"]), int(entry["id"])
+        return -int(entry[LITERAL_BYTES]), int(entry[ID])
 
     def _slot(self, template: Template, scope: int) -> int:
         """Choose the slot of the template's anchor with the shortest chain, then of the longest."""
-        seed = templates.scope_seed(scope)
+        seed = reference.scope_seed(scope)
         slots = [
-            templates.mix(seed, templates.word_hash(anchor)) & (self._table.heads.size - 1)
+            reference.mix(seed, reference.word_hash(anchor)) & (self._table.heads.size - 1)
             for anchor in sorted(template.anchors, key=len, reverse=True)
         ]
         return min(slots or [seed & (self._table.heads.size - 1)], key=self._chain_length)
@@ -502,8 +489,12 @@ class TemplateTable:
         length = 0
         at = int(self._table.heads[slot])
         while at:
-            length, at = length + 1, int(self._table.rows[at - 1]["next"])
+            length, at = length + 1, int(self._table.rows[at - 1, NEXT])
         return length
+
+
+def _eight(eight: bytes) -> int:
+    return int.from_bytes(eight, "little", signed=True)
 
 
 def _check(template: Template) -> None:

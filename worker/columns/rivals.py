@@ -1,138 +1,131 @@
 """Which templates could match the same message: what makes a fingerprint's guess as good as the whole index."""
 
 import numpy as np
-import numpy.typing as npt
 
 from worker.columns.jit import inlined, kernel
-from worker.columns.verifying import Table
-from worker.columns.words import same_bytes, signed
+from worker.columns.layout import I64, U8
+from worker.columns.verifying import (
+    HEAD,
+    HEAD_MASK,
+    LETTERLESS,
+    LITERAL_BYTES,
+    LITERALS_START,
+    OWNER,
+    PARAMETERS,
+    PIECES_START,
+    RIVAL_COUNT,
+    SPACES_COUNT,
+    TAIL,
+    TAIL_MASK,
+    is_better,
+)
 
 #: Most better templates that a row remembers. A row with more is looked up in the index whenever it is met.
 RIVALS = 4
 #: Two templates with more pairs of symbols than this are taken for rivals unseen.
 _MOST_PAIRS = 1 << 22
-# A template as symbols: bytes, and these for its parameters.
-_PARAMETER, _SPACIOUS = 256, 257
-
-
-@inlined
-def is_better(table: Table, left: int, right: int) -> bool:
-    """Tell whether the row `left` wins where both match."""
-    left_bytes, right_bytes = table.rows[left]["literal_bytes"], table.rows[right]["literal_bytes"]
-    if left_bytes != right_bytes:
-        return bool(left_bytes > right_bytes)
-    return bool(table.rows[left]["id"] < table.rows[right]["id"])
+# A template as symbols: bytes, these for its parameters, and the end.
+_PARAMETER, _SPACIOUS, _END = 256, 257, -1
 
 
 @kernel
-def _symbols_of(table: Table, row: int, symbols: npt.NDArray[np.int16]) -> int:
-    template = table.rows[row]
-    at, literal = 0, np.int64(template["literals_start"])
-    for number in range(template["parameters"] + 1):
-        piece = table.pieces[template["pieces_start"] + number]
+def _symbols_of(rows: I64, row: int, pieces: I64, literals: U8, symbols: I64) -> int:
+    """Write a template as symbols, the end included; return how many."""
+    at, literal = 0, rows[row, LITERALS_START]
+    for number in range(rows[row, PARAMETERS] + 1):
+        piece = pieces[rows[row, PIECES_START] + number]
         for _ in range(piece >> 1):
-            symbols[at] = table.literals[literal]
+            symbols[at] = literals[literal]
             at += 1
             literal += 1
-        if number < template["parameters"]:
-            symbols[at] = _SPACIOUS if piece & 1 != 0 else _PARAMETER
-            at += 1
+        symbols[at] = _SPACIOUS if piece & 1 != 0 else _PARAMETER
+        at += 1
+    symbols[at - 1] = _END
     return at
 
 
 @inlined
 def _takes(symbol: int, byte: int) -> bool:
-    return byte < _PARAMETER and (symbol == _SPACIOUS or (symbol == _PARAMETER and byte != 0x20 and byte != 0x09))
+    if byte < 0 or byte >= _PARAMETER:
+        return False
+    return symbol == _SPACIOUS or (symbol == _PARAMETER and byte != 0x20 and byte != 0x09)
 
 
 @kernel
-def _meet(left: npt.NDArray[np.int16], right: npt.NDArray[np.int16]) -> bool:
-    """Tell whether some message matches both, by walking all pairs of places that one message can reach."""
-    here = np.zeros(right.size + 2, np.bool_)
-    there = np.zeros(right.size + 2, np.bool_)
-    here[0] = True
+def _meet(left: I64, left_size: int, right: I64, right_size: int, reached: I64) -> bool:
+    """Tell whether some message matches both, by walking all pairs of places that one message can reach.
+
+    `reached` is scratch of right_size + 1 places: the last place of `left`, + 1, with which each of `right` is reached.
+    """
+    reached[: right_size + 1] = 0
+    reached[0] = 1
     low = 0
-    for i in range(left.size + 1):
-        a = left[i] if i < left.size else -1
-        next_low = right.size + 1
-        for j in range(low, right.size + 1):
-            if not here[j]:
-                continue
-            here[j] = False
-            if i == left.size and j == right.size:
-                return True
-            b = right[j] if j < right.size else -1
-            if b >= _PARAMETER or (b >= 0 and _takes(a, b)):
-                here[j + 1] = True
-            if a >= _PARAMETER or (a >= 0 and _takes(b, a)):
-                there[j] = True
+    for i in range(left_size):
+        a = left[i]
+        # Whether left's next place is reached with right's place j, told before it may be written.
+        diagonal = False
+        next_low = right_size
+        for j in range(low, right_size):
+            here = reached[j] == i + 1
+            up = diagonal
+            diagonal = False
+            if here:
+                b = right[j]
+                if a == _END and b == _END:
+                    return True
+                if b >= _PARAMETER or _takes(a, b):
+                    reached[j + 1] = i + 1
+                up = up or a >= _PARAMETER or _takes(b, a)
+                diagonal = a == b and 0 <= a < _PARAMETER
+            if up:
+                reached[j] = i + 2
                 next_low = min(next_low, j)
-            if a == b and 0 <= a < _PARAMETER:
-                there[j + 1] = True
-                next_low = min(next_low, j + 1)
-        if next_low > right.size:
+        if next_low == right_size:
             return False
-        here[right.size + 1] = False
-        here, there, low = there, here, next_low
+        low = next_low
     return False
 
 
 @inlined
-def _may_meet(table: Table, left: int, right: int) -> bool:
+def _may_meet(rows: I64, left: int, right: int) -> bool:
     """Rule out most pairs by their beginnings, their ends and the white space in them."""
-    a, b = table.rows[left], table.rows[right]
-    if a["letterless"] != b["letterless"]:
+    if (rows[left, HEAD] ^ rows[right, HEAD]) & rows[left, HEAD_MASK] & rows[right, HEAD_MASK] != 0:
         return False
-    # Without a spacious parameter, the message holds the white space of the literals and no other.
-    if a["spacious"] == 0 and a["spaces"] < b["spaces"]:
+    if (rows[left, TAIL] ^ rows[right, TAIL]) & rows[left, TAIL_MASK] & rows[right, TAIL_MASK] != 0:
         return False
-    if b["spacious"] == 0 and b["spaces"] < a["spaces"]:
+    if rows[left, LETTERLESS] != rows[right, LETTERLESS]:
         return False
-    first = min(table.pieces[a["pieces_start"]] >> 1, table.pieces[b["pieces_start"]] >> 1)
-    if not same_bytes(table.literals, a["literals_start"], table.literals, b["literals_start"], first):
-        return False
-    last = min(
-        table.pieces[a["pieces_start"] + a["parameters"]] >> 1, table.pieces[b["pieces_start"] + b["parameters"]] >> 1
-    )
-    a_end = a["literals_start"] + a["literal_bytes"] - last
-    return same_bytes(table.literals, a_end, table.literals, b["literals_start"] + b["literal_bytes"] - last, last)
+    spaces, others = rows[left, SPACES_COUNT], rows[right, SPACES_COUNT]
+    return bool(spaces == others or spaces < 0 or others < 0)
 
 
 @inlined
-def _add_rival(table: Table, row: int, rival: int) -> None:
-    count = table.rows[row]["rival_count"]
-    if count < 0:
+def _add_rival(rows: I64, rivals: I64, row: int, rival: int) -> None:
+    at = rows[row, RIVAL_COUNT]
+    if at < 0 or at == RIVALS:
+        rows[row, RIVAL_COUNT] = -1
         return
-    if count == RIVALS:
-        table.rows[row]["rival_count"] = -1
-        return
-    at = count
-    while at > 0 and is_better(table, rival, table.rivals[row, at - 1]):
-        table.rivals[row, at] = table.rivals[row, at - 1]
+    rows[row, RIVAL_COUNT] = at + 1
+    while at > 0 and is_better(rows, rival, rivals[row, at - 1]):
+        rivals[row, at] = rivals[row, at - 1]
         at -= 1
-    table.rivals[row, at] = rival
-    table.rows[row]["rival_count"] = count + 1
+    rivals[row, at] = rival
 
 
 @kernel
-def find_rivals(table: Table, row: int, rows: int) -> None:
-    """Compare a new row with all others of its scope among the first `rows`; the worse of two learns of the better."""
-    left = np.empty(table.rows[row]["literal_bytes"] + table.rows[row]["parameters"], np.int16)
-    _symbols_of(table, row, left)
-    right = np.empty(1024, np.int16)
-    for other in range(rows):
-        if other == row or table.rows[other]["owner"] != table.rows[row]["owner"]:
+def find_rivals(rows: I64, rivals: I64, pieces: I64, literals: U8, row: int, count: int) -> None:
+    """Compare a new row with all others of its scope among the first `count`; the worse of two learns of the better."""
+    size = 256
+    for other in range(count):
+        size = max(size, rows[other, LITERAL_BYTES] + rows[other, PARAMETERS] + 2)
+    left, right, reached = np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size, np.int64)
+    left_size = _symbols_of(rows, row, pieces, literals, left)
+    for other in range(count):
+        if other == row or rows[other, OWNER] != rows[row, OWNER] or not _may_meet(rows, row, other):
             continue
-        if not _may_meet(table, row, other):
-            continue
-        size = signed(table.rows[other]["literal_bytes"]) + signed(table.rows[other]["parameters"])
-        if left.size * size <= _MOST_PAIRS:
-            if size > right.size:
-                right = np.empty(2 * size, np.int16)
-            _symbols_of(table, other, right)
-            if not _meet(left, right[:size]):
+        if left_size * (rows[other, LITERAL_BYTES] + rows[other, PARAMETERS]) <= _MOST_PAIRS:
+            right_size = _symbols_of(rows, other, pieces, literals, right)
+            if not _meet(left, left_size, right, right_size, reached):
                 continue
-        if is_better(table, row, other):
-            _add_rival(table, other, row)
-        else:
-            _add_rival(table, row, other)
+        better, worse = (row, other) if is_better(rows, row, other) else (other, row)
+        _add_rival(rows, rivals, worse, better)

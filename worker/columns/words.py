@@ -76,6 +76,14 @@ def load8(buffer: U8, at: int) -> np.uint64:
 
 
 @inlined
+def tail8(buffer: U8, end: int) -> np.uint64:
+    """Return the eight bytes before `end`, little-endian; those before the buffer are zero."""
+    if end >= 8:
+        return load8(buffer, end - 8)
+    return _ZERO if end <= 0 else load8(buffer, 0) << np.uint64(8 * (8 - end))
+
+
+@inlined
 def first_byte(marks: np.uint64) -> int:
     """Return the number of the first byte that passed a test, 8 if none did."""
     return signed(_trailing_zeros(marks) >> np.uint64(3))
