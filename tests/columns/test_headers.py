@@ -198,7 +198,7 @@ def mutated(draw: st.DrawFn, header_format: HeaderFormat) -> bytes:
 
 
 @pytest.mark.parametrize("header_format", FORMATS, ids=lambda header_format: header_format.name)
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(data=st.data())
 def test_kernel_splits_like_the_reference(header_format: HeaderFormat, data: st.DataObject) -> None:
     """Lines built from a format, and mutations of them, come out the same from kernel and reference."""
@@ -206,7 +206,7 @@ def test_kernel_splits_like_the_reference(header_format: HeaderFormat, data: st.
     check([header_format], lines, data.draw(RECORD_MS), data.draw(st.sampled_from(ZONES)))
 
 
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(
     lines=st.lists(
         st.one_of(st.binary(max_size=60), st.text("0123456789 :-[]TINFO.,/\n", max_size=60).map(str.encode)), max_size=8

@@ -52,6 +52,26 @@ _IMPOSSIBLE = NO_TIME + 1
 #: Bits of `Program.tables`: the byte ends a run of others; a RUN does not start with it; the byte ends a SCAN whatever
 #: follows; it does if white space or the end of the text follows.
 _ENDS, _NOT_FIRST, _ENDS_SURELY, _ENDS_BEFORE_WHITE = 1, 2, 4, 8
+#: Places in what has been read of a header.
+(
+    _OF_YEAR,
+    _OF_MONTH,
+    _OF_DAY,
+    _OF_HOUR,
+    _OF_MINUTE,
+    _OF_SECOND,
+    _OF_FRACTION,
+    _OF_PRECISION,
+    _OF_HALF,
+    _OF_OFFSET,
+    _OF_EPOCH,
+    _OF_HAS_CLOCK,
+    _OF_LEVEL_START,
+    _OF_LEVEL_LENGTH,
+    _OF_SEVERITY,
+    _OF_WRITTEN,
+) = range(16)
+_PIECES = 16
 _RECORD_MS_LIMIT = RECORD_TIME_LIMIT // 1_000_000
 _NO_ATTEMPT = -1
 
@@ -139,7 +159,7 @@ def _two(buffer: U8, position: int, end: int) -> int:
     ones = buffer[position + 1] - 48
     if tens < 0 or tens > 9 or ones < 0 or ones > 9:
         return -1
-    return tens * 10 + ones
+    return int(tens * 10 + ones)
 
 
 @kernel
@@ -181,7 +201,7 @@ def _level_severity(key: int) -> int:
     slot = (key ^ key >> 7 ^ key >> 17) & (_LEVEL_SLOTS - 1)
     while _LEVEL_KEYS[slot] != 0:
         if _LEVEL_KEYS[slot] == key:
-            return np.int64(_LEVEL_SEVERITIES[slot])
+            return int(np.int64(_LEVEL_SEVERITIES[slot]))
         slot = (slot + 1) & (_LEVEL_SLOTS - 1)
     return 0
 
@@ -212,7 +232,7 @@ def _literal(ops: I64, literals: U8, at: int, buffer: U8, position: int, end: in
     for i in range(length):
         if buffer[position + i] != literals[first + i]:
             return -1
-    return position + length
+    return int(position + length)
 
 
 @inlined
@@ -222,7 +242,7 @@ def _run_end(tables: U8, table: int, buffer: U8, position: int, end: int) -> int
     at, last, first_entry = np.uint64(position), np.uint64(end), np.uint64(table)
     while at < last and tables[first_entry + np.uint64(buffer[at])] & _ENDS == 0:
         at += np.uint64(1)
-    return np.int64(at)
+    return int(np.int64(at))
 
 
 @inlined
@@ -305,7 +325,7 @@ def _to_utc(local: int, zone: ZoneTable) -> int:
             low = middle + 1
         else:
             high = middle
-    return local - zone.offsets[low]
+    return int(local - zone.offsets[low])
 
 
 @inlined
@@ -354,7 +374,7 @@ def _resolve(
     fraction: int,
     half: int,
     offset: int,
-    has_clock: bool,
+    has_clock: int,
     zone: ZoneTable,
     record_ms: int,
 ) -> int:
@@ -364,7 +384,7 @@ def _resolve(
     second_of_day = hour * 3600 + second_of_hour
     has_record_time = 0 <= record_ms < _RECORD_MS_LIMIT
     if month == 0 or day == 0:
-        if month + day + year == 0 and has_clock and has_record_time:
+        if month + day + year == 0 and has_clock != 0 and has_record_time:
             return _nearest_day(record_ms, second_of_day, fraction, offset, zone)
         return NO_TIME
     if day > _days_in_month(year if year > 0 else 2000, month):
@@ -376,6 +396,139 @@ def _resolve(
     return _nearest_year(record_ms, month, day, second_of_day, fraction, offset, zone)
 
 
+@inlined
+def _read_time(state: I64, code: int, number: int, buffer: U8, position: int, end: int) -> int:
+    """Read a piece of a time into `state`, return the position after it, -1 if it does not fit."""
+    if code == _DATE:
+        if position + 10 <= end and buffer[position + 4] == number and buffer[position + 7] == number:
+            state[_OF_YEAR] = _two(buffer, position, end) * 100
+            low_year = _two(buffer, position + 2, end)
+            state[_OF_MONTH] = _two(buffer, position + 5, end)
+            state[_OF_DAY] = _two(buffer, position + 8, end)
+            if state[_OF_YEAR] >= 0 and low_year >= 0 and 1 <= state[_OF_MONTH] <= 12 and 1 <= state[_OF_DAY] <= 31:
+                state[_OF_YEAR] += low_year
+                position = position + 10 if FIRST_YEAR <= state[_OF_YEAR] <= LAST_YEAR else -1
+            else:
+                position = -1
+        else:
+            position = -1
+    elif code == _CLOCK:
+        if position + 8 <= end and buffer[position + 2] == number and buffer[position + 5] == number:
+            state[_OF_HOUR] = _two(buffer, position, end)
+            state[_OF_MINUTE] = _two(buffer, position + 3, end)
+            state[_OF_SECOND] = _two(buffer, position + 6, end)
+            state[_OF_HAS_CLOCK] = 1
+            fits = 0 <= state[_OF_HOUR] <= 23 and 0 <= state[_OF_MINUTE] <= 59 and 0 <= state[_OF_SECOND] <= 60
+            position = position + 8 if fits else -1
+        else:
+            position = -1
+    elif code == _DATE_END:
+        fits = position < end and ((buffer[position] | 32) == 116 or buffer[position] == 32)
+        position = position + 1 if fits else -1
+    elif code == _FRACTION:
+        after = position
+        if number == 1 and position < end and (buffer[position] == 46 or buffer[position] == 44):
+            after += 1
+        digits_at = after
+        count = 0
+        if number == 0 or after > position:
+            while after < end and after - digits_at < 9 and _is_digit(buffer[after]):
+                count = count * 10 + (buffer[after] - 48)
+                after += 1
+        if after > digits_at:
+            state[_OF_PRECISION] = after - digits_at
+            for _ in range(9 - (after - digits_at)):
+                count *= 10
+            state[_OF_FRACTION] = count
+            position = after
+        elif number == 0:
+            position = -1
+    elif code == _ZONE:
+        state[_OF_OFFSET], position = _zone(buffer, position, end, number, state[_OF_OFFSET])
+    elif code == _YEAR:
+        high_year = _two(buffer, position, end)
+        low_year = _two(buffer, position + 2, end)
+        state[_OF_YEAR] = high_year * 100 + low_year
+        fits = high_year >= 0 and low_year >= 0 and FIRST_YEAR <= state[_OF_YEAR] <= LAST_YEAR
+        position = position + 4 if fits else -1
+    elif code == _SHORT_YEAR:
+        state[_OF_YEAR] = _two(buffer, position, end)
+        position = position + 2 if state[_OF_YEAR] >= 0 else -1
+        state[_OF_YEAR] += 1900 if state[_OF_YEAR] >= 69 else 2000
+    elif code == _MONTH:
+        state[_OF_MONTH] = _two(buffer, position, end)
+        position = position + 2 if 1 <= state[_OF_MONTH] <= 12 else -1
+    elif code == _MONTH_NAME or code == _WEEKDAY:
+        key = _letters_key(buffer, position, end)
+        if code == _MONTH_NAME:
+            rank = _rank(_MONTH_KEYS, key)
+            state[_OF_MONTH] = rank + 1
+        else:
+            rank = _rank(_WEEKDAY_KEYS, key)
+        if rank >= 0:
+            position += 3
+            while number == 1 and position < end and _is_letter(buffer[position]):
+                position += 1
+        else:
+            position = -1
+    elif code == _DAY:
+        if number == 0:
+            state[_OF_DAY] = _two(buffer, position, end)
+            position += 2
+        else:
+            state[_OF_DAY], position = _one_or_two(buffer, position, end)
+        if state[_OF_DAY] < 1 or state[_OF_DAY] > 31:
+            position = -1
+    elif code == _HOUR:
+        state[_OF_HAS_CLOCK] = 1
+        if number == 0:
+            state[_OF_HOUR] = _two(buffer, position, end)
+            position += 2
+        else:
+            state[_OF_HOUR], position = _one_or_two(buffer, position, end)
+        fits = 1 <= state[_OF_HOUR] <= 12 if number == 2 else 0 <= state[_OF_HOUR] <= 23
+        if not fits:
+            position = -1
+    elif code == _MINUTE:
+        state[_OF_MINUTE] = _two(buffer, position, end)
+        position = position + 2 if 0 <= state[_OF_MINUTE] <= 59 else -1
+    elif code == _SECOND:
+        state[_OF_SECOND] = _two(buffer, position, end)
+        position = position + 2 if 0 <= state[_OF_SECOND] <= 60 else -1
+    elif code == _HALF:
+        fits = False
+        if position + 2 <= end and (buffer[position + 1] | 32) == 109:
+            letter = buffer[position] | 32
+            fits = letter == 97 or letter == 112
+            state[_OF_HALF] = 2 if letter == 112 else 1
+        position = position + 2 if fits else -1
+    else:  # _EPOCH
+        after = position
+        count = 0
+        while after < end and after - position < 18 and _is_digit(buffer[after]):
+            count = count * 10 + (buffer[after] - 48)
+            after += 1
+        if after - position == 18 and after < end and _is_digit(buffer[after]):
+            # A nineteenth digit fits into 64 bits only after less than this.
+            count = count * 10 + (buffer[after] - 48) if count < 922337203685477580 else MOST_NANOSECONDS
+            after += 1
+        length = after - position
+        digits = number
+        if number < 0:
+            digits = 0 if length <= 11 else 3 if length <= 14 else 6 if length <= 17 else 9
+        unit = 1
+        for _ in range(9 - digits):
+            unit *= 10
+        if length >= 9 and count <= (MOST_NANOSECONDS - SECOND) // unit:
+            state[_OF_FRACTION] = count * unit % SECOND
+            state[_OF_EPOCH] = count * unit - state[_OF_FRACTION]
+            state[_OF_PRECISION] = digits
+            position = after
+        else:
+            position = -1
+    return position
+
+
 @kernel
 def _split_headers(program: Program, zone: ZoneTable, texts: Texts, record_ms: I64, headers: Headers) -> None:
     """Fill `headers`, whose arrays may hold anything; `field_start` of a field that is none stays as it is."""
@@ -385,13 +538,9 @@ def _split_headers(program: Program, zone: ZoneTable, texts: Texts, record_ms: I
     text_start, text_length = texts.start, texts.length
     field_start, field_length = headers.field_start, headers.field_length
     today, this_year, this_month = -1, 0, 0
-    # What an attempt that fails puts back.
+    # In memory rather than in variables: that many would be moved about at every op.
+    state, before_attempt = np.zeros(_PIECES, np.int64), np.zeros(_PIECES, np.int64)
     try_position = 0
-    try_year, try_month, try_day, try_hour, try_minute, try_second = 0, 0, 0, 0, 0, 0
-    try_fraction, try_precision, try_half, try_offset = 0, 0, 0, NO_OFFSET
-    try_epoch = NO_TIME
-    try_has_clock = False
-    try_level_start, try_level_length, try_severity, try_written = 0, 0, 0, 0
     for row in range(text_length.size):
         headers.format[row] = -1
         headers.message_start[row] = 0
@@ -414,11 +563,10 @@ def _split_headers(program: Program, zone: ZoneTable, texts: Texts, record_ms: I
         for format_row in range(entries.size):
             index = entries[format_row]
             position = start
-            year, month, day, hour, minute, second = 0, 0, 0, 0, 0, 0
-            fraction, precision, half, offset = 0, 0, 0, NO_OFFSET
-            epoch = NO_TIME
-            has_clock = False
-            level_start, level_length, severity, written = 0, 0, 0, 0
+            for piece in range(_PIECES):
+                state[piece] = 0
+            state[_OF_OFFSET] = NO_OFFSET
+            state[_OF_EPOCH] = NO_TIME
             try_target = _NO_ATTEMPT
             while True:
                 at = index
@@ -458,16 +606,16 @@ def _split_headers(program: Program, zone: ZoneTable, texts: Texts, record_ms: I
                     slot = ops[at, _SLOT]
                     if position >= 0 and slot != SKIPPED:
                         if slot == LEVEL_SLOT:
-                            level_start, level_length = before, position - before
-                            severity = _severity_of(buffer, before, position)
+                            state[_OF_LEVEL_START], state[_OF_LEVEL_LENGTH] = before, position - before
+                            state[_OF_SEVERITY] = _severity_of(buffer, before, position)
                         elif not (position - before == 1 and buffer[before] == 45):
                             field_start[row, slot] = before
                             field_length[row, slot] = position - before
-                            written |= 1 << slot
+                            state[_OF_WRITTEN] |= 1 << slot
                 elif code == _LEVEL:
-                    level_start = position
+                    state[_OF_LEVEL_START] = position
                     key, cases = 0, 0
-                    while position < end and position - level_start <= MAX_LEVEL_BYTES:
+                    while position < end and position - state[_OF_LEVEL_START] <= MAX_LEVEL_BYTES:
                         byte = buffer[position]
                         if _is_letter(byte):
                             cases |= 1 if byte < 97 else 2
@@ -477,209 +625,82 @@ def _split_headers(program: Program, zone: ZoneTable, texts: Texts, record_ms: I
                         else:
                             break
                         position += 1
-                    level_length = position - level_start
-                    severity = 0
-                    if 2 <= level_length <= MAX_LEVEL_BYTES and (number == 1 or cases != 3):
-                        severity = _level_severity(key)
-                    if severity == 0:
+                    state[_OF_LEVEL_LENGTH] = position - state[_OF_LEVEL_START]
+                    state[_OF_SEVERITY] = 0
+                    if 2 <= state[_OF_LEVEL_LENGTH] <= MAX_LEVEL_BYTES and (number == 1 or cases != 3):
+                        state[_OF_SEVERITY] = _level_severity(key)
+                    if state[_OF_SEVERITY] == 0:
                         position = -1
                 elif code == _MARK:
-                    severity = 0
+                    state[_OF_SEVERITY] = 0
                     if position < end:
-                        severity = np.int64(_MARK_SEVERITIES[number * 256 + buffer[position]])
-                        level_start, level_length = position, 1
-                    position = position + 1 if severity != 0 else -1
+                        state[_OF_SEVERITY] = int(np.int64(_MARK_SEVERITIES[number * 256 + buffer[position]]))
+                        state[_OF_LEVEL_START], state[_OF_LEVEL_LENGTH] = position, 1
+                    position = position + 1 if state[_OF_SEVERITY] != 0 else -1
                 elif code == _TRY:
                     guarded = position + ops[at, _FIRST]
                     if ops[at, _COUNT] >= 0 and (guarded >= end or buffer[guarded] != ops[at, _COUNT]):
                         index = number
-                        continue
-                    try_target, try_position, try_written = number, position, written
-                    try_year, try_month, try_day = year, month, day
-                    try_hour, try_minute, try_second = hour, minute, second
-                    try_fraction, try_precision, try_half, try_offset = fraction, precision, half, offset
-                    try_epoch, try_has_clock = epoch, has_clock
-                    try_level_start, try_level_length, try_severity = level_start, level_length, severity
+                    else:
+                        try_target, try_position = number, position
+                        for piece in range(_PIECES):
+                            before_attempt[piece] = state[piece]
                 elif code == _COMMIT:
                     try_target = _NO_ATTEMPT
                     index = number
-                elif code == _DATE:
-                    if position + 10 <= end and buffer[position + 4] == number and buffer[position + 7] == number:
-                        year = _two(buffer, position, end) * 100
-                        low_year = _two(buffer, position + 2, end)
-                        month = _two(buffer, position + 5, end)
-                        day = _two(buffer, position + 8, end)
-                        if year >= 0 and low_year >= 0 and 1 <= month <= 12 and 1 <= day <= 31:
-                            year += low_year
-                            position = position + 10 if FIRST_YEAR <= year <= LAST_YEAR else -1
-                        else:
-                            position = -1
-                    else:
-                        position = -1
-                elif code == _CLOCK:
-                    if position + 8 <= end and buffer[position + 2] == number and buffer[position + 5] == number:
-                        hour = _two(buffer, position, end)
-                        minute = _two(buffer, position + 3, end)
-                        second = _two(buffer, position + 6, end)
-                        has_clock = True
-                        fits = 0 <= hour <= 23 and 0 <= minute <= 59 and 0 <= second <= 60
-                        position = position + 8 if fits else -1
-                    else:
-                        position = -1
-                elif code == _DATE_END:
-                    fits = position < end and ((buffer[position] | 32) == 116 or buffer[position] == 32)
-                    position = position + 1 if fits else -1
-                elif code == _FRACTION:
-                    digits_at = position
-                    if number == 1:
-                        if position < end and (buffer[position] == 46 or buffer[position] == 44):
-                            digits_at += 1
-                        else:
-                            continue
-                    after = digits_at
-                    count = 0
-                    while after < end and after - digits_at < 9 and _is_digit(buffer[after]):
-                        count = count * 10 + (buffer[after] - 48)
-                        after += 1
-                    if after > digits_at:
-                        precision = after - digits_at
-                        fraction = count
-                        for _ in range(9 - precision):
-                            fraction *= 10
-                        position = after
-                    elif number == 0:
-                        position = -1
-                elif code == _ZONE:
-                    offset, position = _zone(buffer, position, end, number, offset)
-                elif code == _YEAR:
-                    high_year = _two(buffer, position, end)
-                    low_year = _two(buffer, position + 2, end)
-                    year = high_year * 100 + low_year
-                    fits = high_year >= 0 and low_year >= 0 and FIRST_YEAR <= year <= LAST_YEAR
-                    position = position + 4 if fits else -1
-                elif code == _SHORT_YEAR:
-                    year = _two(buffer, position, end)
-                    position = position + 2 if year >= 0 else -1
-                    year += 1900 if year >= 69 else 2000
-                elif code == _MONTH:
-                    month = _two(buffer, position, end)
-                    position = position + 2 if 1 <= month <= 12 else -1
-                elif code == _MONTH_NAME or code == _WEEKDAY:
-                    key = _letters_key(buffer, position, end)
-                    if code == _MONTH_NAME:
-                        rank = _rank(_MONTH_KEYS, key)
-                        month = rank + 1
-                    else:
-                        rank = _rank(_WEEKDAY_KEYS, key)
-                    if rank >= 0:
-                        position += 3
-                        while number == 1 and position < end and _is_letter(buffer[position]):
-                            position += 1
-                    else:
-                        position = -1
-                elif code == _DAY:
-                    if number == 0:
-                        day = _two(buffer, position, end)
-                        position += 2
-                    else:
-                        day, position = _one_or_two(buffer, position, end)
-                    if day < 1 or day > 31:
-                        position = -1
-                elif code == _HOUR:
-                    has_clock = True
-                    if number == 0:
-                        hour = _two(buffer, position, end)
-                        position += 2
-                    else:
-                        hour, position = _one_or_two(buffer, position, end)
-                    fits = 1 <= hour <= 12 if number == 2 else 0 <= hour <= 23
-                    if not fits:
-                        position = -1
-                elif code == _MINUTE:
-                    minute = _two(buffer, position, end)
-                    position = position + 2 if 0 <= minute <= 59 else -1
-                elif code == _SECOND:
-                    second = _two(buffer, position, end)
-                    position = position + 2 if 0 <= second <= 60 else -1
-                elif code == _HALF:
-                    fits = False
-                    if position + 2 <= end and (buffer[position + 1] | 32) == 109:
-                        letter = buffer[position] | 32
-                        fits = letter == 97 or letter == 112
-                        half = 2 if letter == 112 else 1
-                    position = position + 2 if fits else -1
-                else:  # _EPOCH
-                    after = position
-                    count = 0
-                    while after < end and after - position < 18 and _is_digit(buffer[after]):
-                        count = count * 10 + (buffer[after] - 48)
-                        after += 1
-                    if after - position == 18 and after < end and _is_digit(buffer[after]):
-                        # A nineteenth digit fits into 64 bits only after less than this.
-                        count = count * 10 + (buffer[after] - 48) if count < 922337203685477580 else MOST_NANOSECONDS
-                        after += 1
-                    length = after - position
-                    digits = number
-                    if number < 0:
-                        digits = 0 if length <= 11 else 3 if length <= 14 else 6 if length <= 17 else 9
-                    unit = 1
-                    for _ in range(9 - digits):
-                        unit *= 10
-                    if length >= 9 and count <= (MOST_NANOSECONDS - SECOND) // unit:
-                        fraction = count * unit % SECOND
-                        epoch = count * unit - fraction
-                        precision = digits
-                        position = after
-                    else:
-                        position = -1
+                else:
+                    position = _read_time(state, code, number, buffer, position, end)
                 if position < 0:
                     if try_target == _NO_ATTEMPT:
                         break
                     index, position = try_target, try_position
                     try_target = _NO_ATTEMPT
-                    year, month, day = try_year, try_month, try_day
-                    hour, minute, second = try_hour, try_minute, try_second
-                    fraction, precision, half, offset = try_fraction, try_precision, try_half, try_offset
-                    epoch, has_clock = try_epoch, try_has_clock
-                    level_start, level_length, severity = try_level_start, try_level_length, try_severity
-                    if written != try_written:
+                    dropped = state[_OF_WRITTEN] ^ before_attempt[_OF_WRITTEN]
+                    for piece in range(_PIECES):
+                        state[piece] = before_attempt[piece]
+                    if dropped != 0:
                         for slot in range(MAX_FIELDS):
-                            if (written ^ try_written) >> slot & 1:
+                            if dropped >> slot & 1:
                                 field_length[row, slot] = 0
-                        written = try_written
             timestamp = NO_TIME
             if position >= 0:
-                likely_year = year
-                if year == 0 and month > 0 and 0 <= record_ms[row] < _RECORD_MS_LIMIT:
+                likely_year = state[_OF_YEAR]
+                if state[_OF_YEAR] == 0 and state[_OF_MONTH] > 0 and 0 <= record_ms[row] < _RECORD_MS_LIMIT:
                     if record_ms[row] // 86_400_000 != today:
                         today = record_ms[row] // 86_400_000
                         this_year, this_month = year_and_month(today)
                     # Less than half a year away: no other year is nearer.
-                    if abs(month - this_month) <= 4:
+                    if abs(state[_OF_MONTH] - this_month) <= 4:
                         likely_year = this_year
-                if epoch != NO_TIME:
-                    timestamp = epoch + fraction
-                elif likely_year > 0 and month > 0 and 0 < day <= 28 and half == 0:  # what nearly every line has
-                    second_of_day = hour * 3600 + minute * 60 + second
+                if state[_OF_EPOCH] != NO_TIME:
+                    timestamp = state[_OF_EPOCH] + state[_OF_FRACTION]
+                elif (
+                    likely_year > 0 and state[_OF_MONTH] > 0 and 0 < state[_OF_DAY] <= 28 and state[_OF_HALF] == 0
+                ):  # what nearly every line has
+                    second_of_day = state[_OF_HOUR] * 3600 + state[_OF_MINUTE] * 60 + state[_OF_SECOND]
                     timestamp = _time_on(
-                        days_from_civil(likely_year, month, day), second_of_day, fraction, offset, zone
+                        days_from_civil(likely_year, state[_OF_MONTH], state[_OF_DAY]),
+                        second_of_day,
+                        state[_OF_FRACTION],
+                        state[_OF_OFFSET],
+                        zone,
                     )
                 else:
                     timestamp = _resolve(
-                        year,
-                        month,
-                        day,
-                        hour,
-                        minute * 60 + second,
-                        fraction,
-                        half,
-                        offset,
-                        has_clock,
+                        state[_OF_YEAR],
+                        state[_OF_MONTH],
+                        state[_OF_DAY],
+                        state[_OF_HOUR],
+                        state[_OF_MINUTE] * 60 + state[_OF_SECOND],
+                        state[_OF_FRACTION],
+                        state[_OF_HALF],
+                        state[_OF_OFFSET],
+                        state[_OF_HAS_CLOCK],
                         zone,
                         record_ms[row],
                     )
             if position < 0 or timestamp == _IMPOSSIBLE:
-                if written != 0:
+                if state[_OF_WRITTEN] != 0:
                     for slot in range(MAX_FIELDS):
                         field_length[row, slot] = 0
                 continue
@@ -687,10 +708,10 @@ def _split_headers(program: Program, zone: ZoneTable, texts: Texts, record_ms: I
             headers.message_start[row] = position
             headers.message_length[row] = end - position
             headers.timestamp[row] = timestamp
-            headers.precision[row] = precision if timestamp != NO_TIME else 0
-            headers.severity[row] = severity
-            headers.level_start[row] = level_start
-            headers.level_length[row] = level_length
+            headers.precision[row] = state[_OF_PRECISION] if timestamp != NO_TIME else 0
+            headers.severity[row] = state[_OF_SEVERITY]
+            headers.level_start[row] = state[_OF_LEVEL_START]
+            headers.level_length[row] = state[_OF_LEVEL_LENGTH]
             break
 
 

@@ -126,7 +126,7 @@ DECLARATIONS: Mapping[str, str] = MappingProxyType({
     ),
     "thunderbird": (
         r"<alert:word> <timestamp:%s> <_:word> <user:word> <timestamp:%b %e %H:%M:%S> <host:word>"
-        r" <program:word>(\[<pid>\])?: <message>"
+        r" <program>(\[<pid>\])?: <message>"
     ),
     "hpc": "<event.id:int> <host:word> <component:word> <state:word> <timestamp:%s> <flag:word> <message>",
 })  # fmt: skip
