@@ -3,6 +3,7 @@
 Every error of kafka-python becomes Unreachable or DeliveryFailed here, with the broker's address and what to do.
 """
 
+import socket
 import ssl
 import time
 from collections.abc import Iterable, Iterator, Mapping
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 #: Longest wait for a first answer; a person waits in front of it.
 CONNECT_TIMEOUT_MS = 8_000
+_ADVICE = "is it running, and kafka.bootstrap_servers (LOGLOOM_KAFKA__BOOTSTRAP_SERVERS) right?"
 #: Longest wait for the group coordinator.
 _COORDINATOR_SECONDS = 15.0
 
@@ -61,6 +63,23 @@ def ssl_context(settings: Kafka) -> ssl.SSLContext | None:
     except (ssl.SSLError, OSError) as exc:
         raise Unreachable(f"the TLS files can't be used: {exc}; look at kafka.ssl_*_location") from exc
     return context
+
+
+def dial(settings: Kafka) -> None:
+    """Try whether any broker takes a connection. Raises Unreachable at once where none does.
+
+    kafka-python goes on dialling for as long as it may, and leaves its sockets open when it gives up.
+    """
+    reasons = []
+    for address in settings.bootstrap_servers:
+        host, _, port = address.rpartition(":")
+        try:
+            socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_TIMEOUT_MS / 1000).close()
+        except OSError as exc:
+            reasons.append(f"{address}: {exc.strerror or exc}")
+        else:
+            return
+    raise Unreachable(f"no broker answers ({'; '.join(reasons)}): {_ADVICE}")
 
 
 def connection_options(settings: Kafka) -> dict[str, Any]:
@@ -97,8 +116,7 @@ def _reason(settings: Kafka, exc: KafkaError) -> str:
     if isinstance(exc, AuthorizationError):
         return f"{brokers} does not allow this: {exc}; the user needs an ACL for it"
     if isinstance(exc, KafkaConnectionError | KafkaTimeoutError) or "bootstrap" in str(exc).lower():
-        advice = "is it running, and kafka.bootstrap_servers (LOGLOOM_KAFKA__BOOTSTRAP_SERVERS) right?"
-        return f"no broker answers at {brokers}; {advice}"
+        return f"no broker answers ({brokers}): {_ADVICE}"
     return f"{brokers}: {type(exc).__name__}: {exc}"
 
 
@@ -124,6 +142,7 @@ def teach_compression() -> None:
 def producer(settings: Kafka, **options: Any) -> Iterator[KafkaProducer]:
     """Open a producer whose sends are acknowledged by all replicas. Raises Unreachable."""
     teach_compression()
+    dial(settings)
     with translated(settings):
         opened = KafkaProducer(**connection_options(settings), acks="all", **options)
         try:
@@ -136,6 +155,7 @@ def producer(settings: Kafka, **options: Any) -> Iterator[KafkaProducer]:
 def consumer(settings: Kafka, **options: Any) -> Iterator[KafkaConsumer]:
     """Open a consumer outside of any group: it commits nothing by itself. Raises Unreachable."""
     teach_compression()
+    dial(settings)
     with translated(settings):
         opened = KafkaConsumer(
             **connection_options(settings),
@@ -168,6 +188,7 @@ class Admin:
     def __init__(self, settings: Kafka) -> None:
         """Connect. Raises Unreachable."""
         self._settings = settings
+        dial(settings)
         with translated(settings):
             self._client = KafkaAdminClient(**connection_options(settings))
 
