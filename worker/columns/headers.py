@@ -10,7 +10,7 @@ import numpy as np
 
 from worker.columns.jit import inlined, kernel
 from worker.columns.layout import I64, MAX_FIELDS, NO_TIME, U8, Headers, Texts
-from worker.columns.timestamps import days_from_civil, year_and_month
+from worker.columns.timestamps import civil_from_days, days_from_civil
 from worker.parsing.headers.levels import MAX_LEVEL_BYTES, SEVERITY_OF_LETTER, SEVERITY_OF_MARK, SEVERITY_OF_WORD
 from worker.parsing.headers.program import (
     LEVEL_SLOT,
@@ -351,7 +351,7 @@ def _nearest_day(record_ms: int, second_of_day: int, fraction: int, offset: int,
 def _nearest_year(
     record_ms: int, month: int, day: int, second_of_day: int, fraction: int, offset: int, zone: ZoneTable
 ) -> int:
-    this_year, _ = year_and_month(record_ms // 86_400_000)
+    this_year, _, _ = civil_from_days(record_ms // 86_400_000)
     leap_day = month == 2 and day == 29
     record_ns = record_ms * 1_000_000
     reach = 8 if leap_day else 1
@@ -668,7 +668,7 @@ def _split_headers(program: Program, zone: ZoneTable, texts: Texts, record_ms: I
                 if state[_OF_YEAR] == 0 and state[_OF_MONTH] > 0 and 0 <= record_ms[row] < _RECORD_MS_LIMIT:
                     if record_ms[row] // 86_400_000 != today:
                         today = record_ms[row] // 86_400_000
-                        this_year, this_month = year_and_month(today)
+                        this_year, this_month, _ = civil_from_days(today)
                     # Less than half a year away: no other year is nearer.
                     if abs(state[_OF_MONTH] - this_month) <= 4:
                         likely_year = this_year

@@ -3,6 +3,8 @@
 Nanoseconds since the epoch in 64 bits reach from 1677-09-21 to 2262-04-11, so a year always has four digits.
 """
 
+import numpy as np
+
 from worker.columns.jit import inlined, kernel
 from worker.columns.layout import U8
 
@@ -22,16 +24,24 @@ def days_from_civil(year: int, month: int, day: int) -> int:
 
 
 @inlined
-def year_and_month(days: int) -> tuple[int, int]:
-    """Return the year and the month of a day counted from 1970-01-01; the year is positive."""
-    shifted = days + 719468
-    era = shifted // 146097
-    day_of_era = shifted - era * 146097
-    year_of_era = (day_of_era - day_of_era // 1460 + day_of_era // 36524 - day_of_era // 146096) // 365
-    day_of_year = day_of_era - (365 * year_of_era + year_of_era // 4 - year_of_era // 100)
-    month_from_march = (5 * day_of_year + 2) // 153
-    month = month_from_march + 3 if month_from_march < 10 else month_from_march - 9
-    return year_of_era + era * 400 + (1 if month <= 2 else 0), month
+def civil_from_days(days: int) -> tuple[int, int, int]:
+    """Return the year, month and day of a day counted from 1970-01-01; years from 0 on.
+
+    After Neri and Schneider, "Euclidean affine functions and their application to calendar algorithms" (2023): unsigned
+    multiplications and shifts, four times as quick as divisions by the lengths of centuries and years.
+    """
+    shifted = np.uint64(4) * np.uint64(days + 719468) + np.uint64(3)  # from March 1 of the year 0
+    century = shifted // np.uint64(146097)
+    day_of_century = (shifted % np.uint64(146097)) // np.uint64(4)
+    product = np.uint64(2939745) * (np.uint64(4) * day_of_century + np.uint64(3))
+    day_of_year = (product & np.uint64(0xFFFFFFFF)) // np.uint64(2939745 * 4)
+    month_and_day = np.uint64(2141) * day_of_year + np.uint64(197913)
+    month = np.int64(month_and_day >> np.uint64(16))
+    day = np.int64((month_and_day & np.uint64(0xFFFF)) // np.uint64(2141)) + 1
+    year = np.int64(np.uint64(100) * century + (product >> np.uint64(32)))
+    if month > 12:  # January and February end a year that starts in March
+        return int(year + 1), int(month - 12), int(day)
+    return int(year), int(month), int(day)
 
 
 @inlined
@@ -52,16 +62,7 @@ def write_timestamp(target: U8, position: int, ns: int, precision: int) -> int:
     fraction = ns - seconds * 1_000_000_000
     days = seconds // 86400
     second_of_day = seconds - days * 86400
-    # Days to civil, after Howard Hinnant's `civil_from_days`; the sum is positive for every 64-bit `ns`.
-    shifted = days + 719468
-    era = shifted // 146097
-    day_of_era = shifted - era * 146097
-    year_of_era = (day_of_era - day_of_era // 1460 + day_of_era // 36524 - day_of_era // 146096) // 365
-    day_of_year = day_of_era - (365 * year_of_era + year_of_era // 4 - year_of_era // 100)
-    month_from_march = (5 * day_of_year + 2) // 153
-    day = day_of_year - (153 * month_from_march + 2) // 5 + 1
-    month = month_from_march + 3 if month_from_march < 10 else month_from_march - 9
-    year = year_of_era + era * 400 + (1 if month <= 2 else 0)
+    year, month, day = civil_from_days(days)
     century = year // 100
     _write_two(target, position, century)
     _write_two(target, position + 2, year - century * 100)
@@ -81,12 +82,22 @@ def write_timestamp(target: U8, position: int, ns: int, precision: int) -> int:
     digits = min(max(precision, 0), 9)
     if digits > 0:
         target[position] = 46
-        for _ in range(9 - digits):
-            fraction //= 10
-        for i in range(digits, 0, -1):
-            rest = fraction // 10
-            target[position + i] = 48 + fraction - rest * 10
-            fraction = rest
+        if digits == 3:  # what texts mostly have, divided by a constant
+            rest = fraction // 1_000_000
+        elif digits == 6:
+            rest = fraction // 1000
+        else:
+            rest = fraction
+            for _ in range(9 - digits):
+                rest //= 10
+        at = position + digits
+        while at > position + 1:
+            hundreds = rest // 100
+            _write_two(target, at - 1, rest - hundreds * 100)
+            rest = hundreds
+            at -= 2
+        if at > position:
+            target[at] = 48 + rest
         position += digits + 1
     target[position] = 90
     return position + 1
