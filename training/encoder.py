@@ -14,7 +14,7 @@ from tokenizers.normalizers import BertNormalizer, Replace, Sequence
 from tokenizers.pre_tokenizers import BertPreTokenizer
 from transformers import AutoConfig, AutoModel
 
-from worker.parsing.model import Network
+from worker.parsing.model import Network, encoder_arguments, read_checkpoint
 
 #: Long numbers and hexadecimal numbers become one token each: which digits they hold tells nothing.
 NUMBER, HEX = "2000", "deadbeef"
@@ -38,7 +38,7 @@ def plain_words(folder: Path) -> list[str]:
 
 def folding_tokenizer(vocabulary: dict[str, int]) -> Tokenizer:
     """Make the tokenizer: numbers folded, then BERT's own rules."""
-    tokenizer = Tokenizer(WordPiece(vocabulary, unk_token="[UNK]", max_input_chars_per_word=100))
+    tokenizer = Tokenizer(WordPiece(vocabulary, unk_token=_SPECIAL[1], max_input_chars_per_word=100))
     folds = [Replace(Regex(pattern), token) for pattern, token in _FOLDED]
     tokenizer.normalizer = Sequence([*folds, BertNormalizer(lowercase=True)])
     tokenizer.pre_tokenizer = BertPreTokenizer()
@@ -93,3 +93,16 @@ def starting_point(
     encoder.load_state_dict({name: weights[name].to(torch.float32) for name in wanted})
     tokenizer = folding_tokenizer({token: row for row, token in enumerate(vocabulary)})
     return Network(encoder, config.hidden_size), config, tokenizer
+
+
+def continued(folder: Path) -> tuple[Network, AutoConfig, Tokenizer]:
+    """Take up a checkpoint to train on.
+
+    Raises:
+        WrongModel: it is broken or does not fit this version.
+
+    """
+    _, config, tokenizer, weights = read_checkpoint(folder)
+    network = Network(AutoModel.from_config(config, **encoder_arguments(config)), config.hidden_size)
+    network.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
+    return network, config, tokenizer

@@ -6,24 +6,113 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from training.mine import LoggingCall
+from training.logging_calls import LoggingCall
 from training.values import CLOSE, OPEN, Values
 from worker.parsing.spans import Span, settled
 
 #: What code around a message often adds: `{kind}` is a value of that kind.
 _BEFORE = (
-    "[{small}] ", "{integer}: ", "({word}) ", "[{word}] ", "[{uuid}] ", "{cls}: ", "{identifier}: ", "[{numbered}] ", "[{cls}] ",
-    "{host}: ", "{socket}: ", "[{hashed}] ", "<{integer}> ", "({small}/{small}) ", "{word}: ", "{ip} - ", "id={uuid} ", "[{time}] ",
-    "{time} ", "#{integer} ", "{path}: ", "user {user}: ", "{numbered} ", "*{integer} ",
-)  # fmt: skip
+    "[{small}] ",
+    "{integer}: ",
+    "({word}) ",
+    "[{word}] ",
+    "[{uuid}] ",
+    "{cls}: ",
+    "{identifier}: ",
+    "[{numbered}] ",
+    "[{cls}] ",
+    "{host}: ",
+    "{socket}: ",
+    "[{hashed}] ",
+    "<{integer}> ",
+    "({small}/{small}) ",
+    "{word}: ",
+    "{ip} - ",
+    "id={uuid} ",
+    "[{time}] ",
+    "{time} ",
+    "#{integer} ",
+    "{path}: ",
+    "user {user}: ",
+    "{numbered} ",
+    "*{integer} ",
+)
 _AFTER = (
-    " in {integer} ms", " in {decimal}s", " took {duration}", " (attempt {small})", " [{integer}]", " from {ip}", " from {socket}",
-    " to {host}", " (code {signed})", " (pid {integer})", " id={uuid}", " at {time}", " ({size})", " for {user}", ": {reason}",
-    ", {integer} bytes", " duration={duration}", " pid={integer} uid={small}", " ({small}/{small})", " on {host}", " after {duration}",
-    ", client: {ip}", " status={status}", " ({percent})", " [{state}]", ", retry in {small} seconds", " error={exception}", " {integer}",
-    " port {port}", " user={user}", " v{version}", " ({word})", " - {integer}", " total:{integer} free:{integer}", " {hexadecimal}",
-    " <{email}>", ", version {version}", " at {hexadecimal}", ": {path}", " ({unix_path}:{integer})", " {word}={word}", " ({numbered})",
-)  # fmt: skip
+    " in {integer} ms",
+    " in {decimal}s",
+    " took {duration}",
+    " (attempt {small})",
+    " [{integer}]",
+    " from {ip}",
+    " from {socket}",
+    " to {host}",
+    " (code {signed})",
+    " (pid {integer})",
+    " id={uuid}",
+    " at {time}",
+    " ({size})",
+    " for {user}",
+    ": {reason}",
+    ", {integer} bytes",
+    " duration={duration}",
+    " pid={integer} uid={small}",
+    " ({small}/{small})",
+    " on {host}",
+    " after {duration}",
+    ", client: {ip}",
+    " status={status}",
+    " ({percent})",
+    " [{state}]",
+    ", retry in {small} seconds",
+    " error={exception}",
+    " {integer}",
+    " port {port}",
+    " user={user}",
+    " v{version}",
+    " ({word})",
+    " - {integer}",
+    " total:{integer} free:{integer}",
+    " {hexadecimal}",
+    " <{email}>",
+    ", version {version}",
+    " at {hexadecimal}",
+    ": {path}",
+    " ({unix_path}:{integer})",
+    ", statement: {sql}",
+    ', request: "{request}"',
+    ', client: {ip}, server: {host}, request: "{request}", host: "{socket}"',
+    " failed ({small}: {reason})",
+    " {word}={word}",
+    " ({numbered})",
+)
+#: Lines of programs that log without a logging library: written for this list, after no program's source.
+_LINES = (
+    '"{request}" {status} {integer}',
+    '"{request}" {status} {integer} "{url}" "{agent}"',
+    '{ip} - {user} "{request}" {status} {integer}',
+    "{request} {status} {integer} {decimal}",
+    "{verb} {route} {status} in {duration}",
+    "{verb} {route} -> {status} ({duration})",
+    "install {package} {version}",
+    "upgrade {package} {version} {version}",
+    "{package} {version} installed",
+    "removed {package} ({version})",
+    "host={ip} port={port}",
+    "query {host} from {ip}",
+    "{host} is {ip}",
+    "reply to {ip}: {host}",
+    "duration: {decimal} ms  query: {sql}",
+    "statement: {sql}",
+    "slow query ({duration}): {sql}",
+    'no such table "{identifier}" at character {small}',
+    "process {integer} exited with status {small}",
+    "{numbered}: link is {state}",
+    "{path}: {reason}",
+    "{host}: {reason}",
+    '*{integer} {verb}() "{path}" failed ({small}: {reason})',
+    "checkpoint done: wrote {integer} buffers ({percent}); {integer} files added, {small} removed",
+    "{user}@{identifier} connected",
+)
 _FIELD = re.compile(r"\{(\w+)\}")
 
 
@@ -70,32 +159,47 @@ def fields_line(values: Values) -> str:
 
 
 def augmented(text: str, values: Values, other: str) -> str:
-    """Vary what stands around a marked message: prefixes, suffixes, a second message, quotes, the case."""
-    rng = values.rng
-    roll = rng.random()
+    """Vary a marked message: what stands before and after it, brackets around its values, its case."""
+    return recased(enclosed(surrounded(text, values, other), values), values)
+
+
+def surrounded(text: str, values: Values, other: str) -> str:
+    """Put a prefix, a suffix, a second message or fields around some messages."""
+
+    def filled(pattern: str) -> str:
+        return _FIELD.sub(lambda found: marked(getattr(values, found[1])()), pattern)
+
+    roll = values.rng.random()
     if roll < 0.10:
-        text = _FIELD.sub(lambda found: marked(getattr(values, found[1])()), rng.choice(_BEFORE)) + text
-    elif roll < 0.28:
-        text = text.rstrip(".") + _FIELD.sub(lambda found: marked(getattr(values, found[1])()), rng.choice(_AFTER))
-    elif roll < 0.31:
-        text = text.rstrip(".") + rng.choice((". ", "; ", ", ", " - ", ": ", " | ")) + other
-    elif roll < 0.33:
-        text = fields_line(values)
-    elif roll < 0.36:
-        text += " " + fields_line(values)
-    if rng.random() < 0.06:
-        opening, closing = rng.choice(("[]", "''", '""', "()", "<>", "{}"))
-        text = re.sub(rf"(?<=\s){OPEN}([^{OPEN}\s]+){CLOSE}(?=\s|$)", rf"{opening}{OPEN}\1{CLOSE}{closing}", text)
-    roll = rng.random()
+        return filled(values.rng.choice(_BEFORE)) + text
+    if roll < 0.28:
+        return text.rstrip(".") + filled(values.rng.choice(_AFTER))
+    if roll < 0.31:
+        return text.rstrip(".") + values.rng.choice((". ", "; ", ", ", " - ", ": ", " | ")) + other
+    if roll < 0.33:
+        return fields_line(values)
+    if roll < 0.36:
+        return f"{text} {fields_line(values)}"
+    return filled(values.rng.choice(_LINES)) if roll < 0.40 else text
+
+
+def enclosed(text: str, values: Values) -> str:
+    """Put brackets or quotes around the values of some messages."""
+    if values.rng.random() > 0.06:
+        return text
+    opening, closing = values.rng.choice(("[]", "''", '""', "()", "<>", "{}"))
+    return re.sub(rf"(?<=\s){OPEN}([^{OPEN}\s]+){CLOSE}(?=\s|$)", rf"{opening}{OPEN}\1{CLOSE}{closing}", text)
+
+
+def recased(text: str, values: Values) -> str:
+    """Change the case of some messages, of all letters or of the first."""
+    roll = values.rng.random()
     if roll < 0.02:
-        text = text.lower()
-    elif roll < 0.03:
-        text = text.upper()
-    elif roll < 0.06:
-        text = text[:1].upper() + text[1:]
-    elif roll < 0.08:
-        text = text[:1].lower() + text[1:]
-    return text
+        return text.lower()
+    if roll < 0.03:
+        return text.upper()
+    first = text[:1].upper() if roll < 0.06 else text[:1].lower() if roll < 0.08 else text[:1]
+    return first + text[1:]
 
 
 def example(text: str) -> Example:

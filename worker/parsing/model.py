@@ -170,7 +170,9 @@ class Tagger:
 
         """
         about, config, tokenizer, weights = read_checkpoint(folder)
-        network = Network(AutoModel.from_config(config, **_encoder_arguments(config)), config.hidden_size)
+        if about.max_tokens > config.max_position_embeddings:
+            raise WrongModel(f"{folder / ABOUT} gives max_tokens as {about.max_tokens}, {CONFIG} has fewer positions.")
+        network = Network(AutoModel.from_config(config, **encoder_arguments(config)), config.hidden_size)
         wanted = network.state_dict()
         shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
         if shapes != {name: tuple(tensor.shape) for name, tensor in wanted.items()}:
@@ -246,7 +248,7 @@ def tokenize(tokenizer: Tokenizer, texts: Sequence[str]) -> list[Tokens]:
                 start=start,
                 end=end,
                 word=np.array(found.word_ids, np.int64),
-            )  # fmt: skip
+            )
         )
     return rows
 
@@ -333,6 +335,6 @@ def write_checkpoint(folder: Path, network: Network, config: AutoConfig, tokeniz
     save_file(weights, str(folder / WEIGHTS), {"format": "pt"})
 
 
-def _encoder_arguments(config: AutoConfig) -> dict[str, bool]:
+def encoder_arguments(config: AutoConfig) -> dict[str, bool]:
     """Leave out the pooling layer of encoders that have one: nothing reads it."""
     return {"add_pooling_layer": False} if config.model_type in {"bert", "roberta", "xlm-roberta", "camembert"} else {}

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from worker.errors import WrongModel
-from worker.parsing.checkpoint import BASE, checkpoint_folder, checkpoint_version
-from worker.parsing.spans import Span, merged, trimmed, unmistakable
+from worker.parsing.checkpoint import BASE, BEGIN, CONSTANT, INSIDE, checkpoint_folder, checkpoint_version
+from worker.parsing.spans import Span, attaches, trimmed, unmistakable, with_missed
 from worker.parsing.templates import Template
 
 if TYPE_CHECKING:
@@ -32,8 +32,12 @@ _WIDTHS = (6, 10, 14, 18, 22, 26, 30, 38, 46, 62, 78, 94, 126, 158, 190, 254)
 #: Tokens that two windows of one long message share; each token is judged where it has most context.
 _OVERLAP = 64
 
+#: The first line that is not blank. What follows is a stack trace, a statement, a dump.
+_FIRST_LINE = re.compile(r"\s*\S[^\r\n]*[\r\n]+")
+_STACK_FRAME = re.compile(r"^\s*(?:at |File \"|Caused by|Traceback)", re.MULTILINE)
 _ESCAPED = re.compile("[\udc80-\udcff]")
-_DIGITS = re.compile(r"[\w\-]{0,64}\d[\w\-]{0,64}")
+_WORDS_WITH_DIGITS = re.compile(r"[\w\-]{0,64}\d[\w\-]{0,64}")
+_DIGITS = re.compile(r"\d+")
 _KEY = re.compile(r"([A-Za-z_][\w.\-]{0,40})(?:=|:|\s?=\s)[\"'\[({<]?$")
 _NOUNS = (
     "address|attempt|broker|bucket|client|code|command|connection|container|count|database|device|disk|duration|epoch|error"
@@ -122,7 +126,8 @@ class EncoderParser:
     def parse(self, messages: Sequence[bytes], *, prompt: str | None = None) -> list[Template | None]:
         """Make the template of each message, in the order of `messages`; None: no template fits.
 
-        A template's confidence is the lowest probability that a word of the message got for its label.
+        Of a message of several lines the first is read; the others, a stack trace mostly, become one parameter. A
+        template's confidence is the lowest probability that a word of the message got for its label.
 
         Raises:
             WrongModel: the checkpoint has no prompt of this name.
@@ -133,7 +138,7 @@ class EncoderParser:
         templates: list[Template | None] = [None] * len(messages)
         rows = [row for row, message in enumerate(messages) if len(message) <= self._max_message_bytes]
         texts = [decoded(messages[row]) for row in rows]
-        tokens = self._tagger.tokenize([_ESCAPED.sub("\ufffd", text) for text in texts])
+        tokens = self._tagger.tokenize([_ESCAPED.sub("\ufffd", text[: first_line(text)]) for text in texts])
         allowed = [len(found.ids) <= self._max_message_tokens for found in tokens]
         scores = self._scores([found for found, fits in zip(tokens, allowed, strict=True) if fits])
         for row, text, found, fits in zip(rows, texts, tokens, allowed, strict=True):
@@ -219,58 +224,76 @@ def sliced(tokens: Tokens, first: int, last: int) -> Tokens:
         return tokens
     part = slice(first, last)
     return type(tokens)(
-        ids=tokens.ids[part], features=tokens.features[part], start=tokens.start[part], end=tokens.end[part], word=tokens.word[part]
-    )  # fmt: skip
+        ids=tokens.ids[part],
+        features=tokens.features[part],
+        start=tokens.start[part],
+        end=tokens.end[part],
+        word=tokens.word[part],
+    )
 
 
-def tagged(tokens: Tokens, scores: F32) -> tuple[list[Span], float]:
+def tagged(text: str, tokens: Tokens, scores: F32) -> tuple[list[Span], float]:
     """Read character spans, and the lowest probability of a word's label, out of the scores (t, 3) of tokens.
 
-    All pieces of a word get one label, that of their mean score: no parameter ends inside a word.
+    A word as a reader sees it, `task-7` or `/var/log/a.log`, is a parameter or constant as a whole: the mean over the
+    tokens that are no marks decides. Whether it begins a parameter or goes on with one, its first token decides.
     """
     if not len(tokens.ids):
         return [], 1.0
-    first = np.flatnonzero(np.diff(tokens.word, prepend=-1))
-    last = np.append(first[1:], len(tokens.word)) - 1
-    means = np.add.reduceat(scores.astype(np.float64), first, axis=0) / (last - first + 1)[:, None]
-    powers = np.exp(means - means.max(axis=1, keepdims=True))
-    labels = means.argmax(axis=1)
-    confidence = float((powers.max(axis=1) / powers.sum(axis=1)).min())
+    powers = np.exp(scores.astype(np.float64) - scores.max(axis=1, keepdims=True))
+    shares = powers / powers.sum(axis=1, keepdims=True)
+    odds = np.log(shares[:, CONSTANT] + 1e-9) - np.log(shares[:, BEGIN] + shares[:, INSIDE] + 1e-9)
+    start, end = tokens.start.tolist(), tokens.end.tolist()
+    attached = np.array([attaches(text, place) for place in start])
+    touching = np.append(False, tokens.start[1:] == tokens.end[:-1])
+    goes_on = (touching & attached & np.append(False, attached[:-1])) | (np.diff(tokens.word, prepend=-1) == 0)
+    first = np.flatnonzero(~goes_on)
+    weight = np.where([text[place].isalnum() for place in start], 1.0, 1e-6)
+    means = np.add.reduceat(odds * weight, first) / np.add.reduceat(weight, first)
+    begins = shares[first, BEGIN] >= shares[first, INSIDE]
+    last = np.append(first[1:], len(start)) - 1
     spans: list[Span] = []
-    previous = 0
-    for label, start, end in zip(labels.tolist(), tokens.start[first].tolist(), tokens.end[last].tolist(), strict=True):
-        if label == 2 and previous:
-            spans[-1] = (spans[-1][0], end)
-        elif label:
-            spans.append((start, end))
-        previous = label
-    return spans, confidence
+    previous = False
+    for word, (left, right) in enumerate(zip(first.tolist(), last.tolist(), strict=True)):
+        is_variable = bool(means[word] < 0)
+        if is_variable and previous and not begins[word]:
+            spans[-1] = (spans[-1][0], end[right])
+        elif is_variable:
+            spans.append((start[left], end[right]))
+        previous = is_variable
+    return spans, float(1 / (1 + np.exp(-np.abs(means).min())))
 
 
 def template(message: bytes, text: str, tokens: Tokens, scores: F32) -> Template | None:
-    """Cut the template of one message by the scores of its tokens; None where no cut is safe."""
-    spans, confidence = tagged(tokens, scores)
-    for cut in (
-        cleaned(text, spans),
-        cleaned(text, [found.span() for found in _DIGITS.finditer(text)]),
-        unmistakable(text),
-    ):
-        if not swallows(text, cut):
-            made = cut_template(message, text, cut, confidence)
-            return made if made.match(message) is not None else None
-    return None
+    """Cut the template of one message by the scores of its tokens.
+
+    A cut that would leave no letter matches too much: then only words with digits are parameters, then only digits.
+    None where the message itself does not match.
+    """
+    spans, confidence = tagged(text, tokens, scores)
+    end = first_line(text)
+    line, rest = text[:end], [(end, len(text.rstrip()))] if end < len(text) else []
+    cuts = (
+        cleaned(line, spans),
+        cleaned(line, [found.span() for found in _WORDS_WITH_DIGITS.finditer(line)]),
+        [found.span() for found in _DIGITS.finditer(line)],
+    )
+    # The last cut leaves every letter, so that one of them is safe.
+    cut = next(cut for cut in cuts if not swallows(line, cut))
+    made = cut_template(message, text, [*cut, *rest], confidence)
+    return made if made.match(message) is not None else None
+
+
+def first_line(text: str) -> int:
+    """Tell where the lines after the first that is not blank begin; the text's end where there are none."""
+    found = _FIRST_LINE.match(text)
+    return found.end() if found and not text[found.end() :].isspace() else len(text)
 
 
 def cleaned(text: str, spans: Sequence[Span]) -> list[Span]:
     """Trim the edges of spans and add the values that the model can't have meant as constant."""
-    kept = [span for start, end in spans if (span := trimmed(text, start, end))]
     # The model is asked first: only what touches none of its parameters is added.
-    missed = [
-        (start, end)
-        for start, end in unmistakable(text)
-        if not any(start < right and left < end for left, right in kept)
-    ]
-    return merged(text, [*kept, *missed]) if missed else sorted(kept)
+    return with_missed(text, [span for start, end in spans if (span := trimmed(text, start, end))], unmistakable(text))
 
 
 def swallows(text: str, spans: Sequence[Span]) -> bool:
@@ -312,7 +335,10 @@ def byte_spans(text: str, spans: Sequence[Span]) -> list[Span]:
 
 def names(text: str, spans: Sequence[Span]) -> Iterator[str]:
     """Yield each parameter's name: the key before `=` or `:`, or a noun that usually announces one; else nothing."""
-    for start, _ in spans:
+    for start, end in spans:
         before = text[max(0, start - 48) : start]
+        if before.endswith(("\n", "\r")) or "\n" in text[start:end]:
+            yield "stack_trace" if _STACK_FRAME.search(text, start - 1, end) else ""
+            continue
         found = _KEY.search(before) or _NOUN.search(before)
         yield found[1] if found else ""

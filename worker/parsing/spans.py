@@ -22,10 +22,10 @@ _JAVA_ADDRESS = re.compile(r"/(?=\d{1,3}(?:\.\d{1,3}){3})")
 #: What belongs to the same word when it touches a parameter.
 _ATTACHED = frozenset("_-./\\@$")
 #: What joins two parameters into one when it is all that stands between them.
-_JOINTS = frozenset([*":._-/@,x\\+", "://", "..", "::", "->"])
+_JOINTS = frozenset([*":._-/@,x\\+", "://", "..", "::"])
 
 # Each is bounded on both sides by what can't be part of a word, so that a search is linear in the message.
-_LEFT = r"(?<![\w\-./\\@+~#$%&*])(?<!\d:)(?<!::)"
+_LEFT = r"(?<![\w\-./\\@+%&])(?<!\d:)(?<!::)"
 _RIGHT = r"(?![\w\-/\\@])(?![.:]\w)"
 _UNMISTAKABLE = re.compile(
     "|".join(
@@ -46,11 +46,25 @@ _UNMISTAKABLE = re.compile(
         ]
     )
 )
+#: What stands behind a key and an equals sign, up to white space or a mark that ends a field.
+_VALUE = re.compile(r"(?:^|(?<=[\s,;(\[{]))[A-Za-z_][\w.\-]{0,60}=([^\s,;=()\[\]{}\"'<>&]{1,200})(?![=&])")
 
 
 def unmistakable(text: str) -> list[Span]:
-    """Find what is a value wherever it stands: addresses, UUIDs, long hex, times, lone numbers, paths with digits."""
-    return [span for found in _UNMISTAKABLE.finditer(text) if (span := trimmed(text, *found.span()))]
+    """Find what is a value wherever it stands: addresses, UUIDs, long hex, times, lone numbers, paths with digits.
+
+    Each with the rest of its word: of `http://10.0.0.1/x` all.
+    """
+    found = (widened(text, *match.span()) for match in _UNMISTAKABLE.finditer(text))
+    return merged(text, (span for start, end in found if (span := trimmed(text, start, end))))
+
+
+def attaches(text: str, place: int) -> bool:
+    """Tell whether the character at `place` belongs to the same word as what touches it."""
+    character = text[place]
+    if character == "-" and text[place + 1 : place + 2] == ">":
+        return False  # an arrow stands between two words
+    return character.isalnum() or character in _ATTACHED or (character == ":" and text[place + 1 : place + 3] == "//")
 
 
 def trimmed(text: str, start: int, end: int) -> Span | None:
@@ -67,7 +81,12 @@ def trimmed(text: str, start: int, end: int) -> Span | None:
             if last == ":" and end - start > 2 and text[end - 2] == ":":
                 return start, end
             end -= 1
-        elif first.isspace() or first in _LEADING or (first == ":" and text[start : start + 2] != "::") or _JAVA_ADDRESS.match(text, start, end):
+        elif (
+            first.isspace()
+            or first in _LEADING
+            or (first == ":" and text[start : start + 2] != "::")
+            or _JAVA_ADDRESS.match(text, start, end)
+        ):
             start += 1
         elif (closing := _CLOSING.get(first)) and (
             end - start == 1 or _partner(text, start, end, closing) in {-1, end - 1}
@@ -111,16 +130,11 @@ def merged(text: str, spans: Iterable[Span]) -> list[Span]:
 
 def widened(text: str, start: int, end: int) -> Span:
     """Stretch a span over the word characters that touch it: `task-` of `task-7`, `ms` of `12ms`."""
-    while start > 0 and (text[start - 1].isalnum() or text[start - 1] in _ATTACHED or _in_scheme(text, start - 1)):
+    while start > 0 and attaches(text, start - 1):
         start -= 1
-    while end < len(text) and (text[end].isalnum() or text[end] in _ATTACHED):
+    while end < len(text) and attaches(text, end):
         end += 1
     return start, end
-
-
-def _in_scheme(text: str, place: int) -> bool:
-    """Tell whether the colon at `place` is that of a URL's scheme."""
-    return text[place] == ":" and text[place + 1 : place + 3] == "//"
 
 
 def settled(text: str, spans: Sequence[Span]) -> list[Span]:
@@ -137,9 +151,11 @@ def settled(text: str, spans: Sequence[Span]) -> list[Span]:
             and text[start:end].isidentifier()
         )
     ]
-    missed = [
-        (start, end)
-        for start, end in unmistakable(text)
-        if not any(start < right and left < end for left, right in unkeyed)
-    ]
-    return merged(text, [*unkeyed, *missed])
+    valued = (trimmed(text, found.start(1), found.end(1)) for found in _VALUE.finditer(text))
+    return with_missed(text, unkeyed, [*unmistakable(text), *filter(None, valued)])
+
+
+def with_missed(text: str, spans: Sequence[Span], missed: Iterable[Span]) -> list[Span]:
+    """Add those of `missed` that touch none of `spans`, and merge what a joint alone separates."""
+    free = [(start, end) for start, end in missed if not any(start < right and left < end for left, right in spans)]
+    return merged(text, [*spans, *free])

@@ -1,0 +1,211 @@
+"""The tagger: sub-words and their places, character features, scores, and what a checkpoint may be."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tokenizers import Tokenizer
+from transformers import AutoConfig, AutoModel
+
+from training.encoder import folding_tokenizer
+from worker.errors import WrongModel
+from worker.parsing.checkpoint import ABOUT, CONFIG, FEATURE_SIZES, FILES, TOKENIZER, WEIGHTS, About, checkpoint_version
+from worker.parsing.model import Network, Tagger, features, serving_dtype, tokenize, write_checkpoint
+
+LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789.:/-_=[]()'\","
+VOCABULARY = [
+    "[PAD]",
+    "[UNK]",
+    "[CLS]",
+    "[SEP]",
+    "2000",
+    "##2000",
+    "deadbeef",
+    *LETTERS,
+    *(f"##{c}" for c in LETTERS),
+    "took",
+]
+
+
+def small_tokenizer() -> Tokenizer:
+    """Make a tokenizer of single characters."""
+    return folding_tokenizer({token: row for row, token in enumerate(VOCABULARY)})
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    """Write a checkpoint of a very small encoder with random weights."""
+    torch.manual_seed(1)
+    config = AutoConfig.for_model(
+        "bert", vocab_size=len(VOCABULARY), hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
+        intermediate_size=32, max_position_embeddings=32,
+    )  # fmt: skip
+    network = Network(AutoModel.from_config(config, add_pooling_layer=False), 16)
+    write_checkpoint(
+        tmp_path / "one", network, config, small_tokenizer(), About(name="tiny", max_tokens=32, origin="a test")
+    )
+    return tmp_path / "one"
+
+
+def pieces(text: str) -> list[str]:
+    """Cut a text where its tokens stand."""
+    tokens = tokenize(small_tokenizer(), [text])[0]
+    return [text[start:end] for start, end in zip(tokens.start, tokens.end, strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("took 5", ["took", "5"]),
+        ("took 123456", ["took", "123456"]),
+        ("x 0b12cdef34 y", ["x", "0b12cdef34", "y"]),
+        ("g1234567", ["g", "1234567"]),
+        ("[12345]", ["[", "12345", "]"]),
+        ("é 12345é", ["é", "12345", "é"]),
+        ("", []),
+        (" \t ", []),
+    ],
+)
+def test_folded_numbers_keep_their_whole_place(text: str, expected: list[str]) -> None:
+    """A number folded into one token stands for all its digits."""
+    assert expected == pieces(text)
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=60))
+@settings(max_examples=200, deadline=None)
+def test_tokens_are_ascending_and_inside_any_text(text: str) -> None:
+    """Tokens never overlap nor leave the text, and each has features in range."""
+    tokens = tokenize(small_tokenizer(), [text])[0]
+    edges = np.stack([tokens.start, tokens.end], axis=1).ravel()
+    assert (np.diff(edges) >= 0).all()
+    assert all(0 <= edge <= len(text) for edge in edges)
+    assert (tokens.features >= 0).all()
+    assert (tokens.features < np.array(FEATURE_SIZES)).all()
+    assert (np.diff(tokens.word) >= 0).all()
+
+
+def test_features_tell_case_length_neighbours_and_surroundings() -> None:
+    """What the vocabulary drops is in the features."""
+    text = "Max=0x1F a.b"
+    codes = np.array([ord(character) for character in text])
+    found = features(codes, np.array([0, 3, 4, 9]), np.array([3, 4, 8, 10]))
+    assert found.tolist() == [[1, 3, 0, 7, 25], [7, 1, 1, 3, 25], [5, 4, 7, 4, 25], [0, 1, 4, 13, 20]]
+
+
+def test_scores_do_not_depend_on_neighbours(checkpoint: Path) -> None:
+    """A row has the same scores alone and among others of its width."""
+    tagger = Tagger.load(checkpoint, device="cpu", dtype="float32")
+    rows = tagger.tokenize(["took 5 s", "a", "b=[c]"])
+    alone = [tagger.tag([row], padded=10)[0] for row in rows]
+    together = tagger.tag(rows, padded=10)
+    for one, other in zip(alone, together, strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+        assert one.shape[1] == 3
+
+
+def test_the_version_is_of_the_content(checkpoint: Path, tmp_path: Path) -> None:
+    """The same files give the same version anywhere, another description gives another one."""
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for name in FILES:
+        (copy / name).write_bytes((checkpoint / name).read_bytes())
+    assert checkpoint_version(checkpoint) == checkpoint_version(copy)
+    assert checkpoint_version(copy) == Tagger.load(copy, device="cpu").version
+    assert checkpoint_version(copy).startswith("tiny-")
+    about = json.loads((copy / ABOUT).read_text())
+    (copy / ABOUT).write_text(json.dumps(about | {"origin": "elsewhere"}))
+    assert checkpoint_version(checkpoint) != checkpoint_version(copy)
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_a_missing_file_is_a_wrong_model(checkpoint: Path, name: str) -> None:
+    """Each file is needed, and the error names the one that lacks."""
+    (checkpoint / name).unlink()
+    with pytest.raises(WrongModel, match=name):
+        Tagger.load(checkpoint, device="cpu")
+
+
+@pytest.mark.parametrize("name", FILES)
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"\x00\xff" * 40])
+def test_a_broken_file_is_a_wrong_model(checkpoint: Path, name: str, content: bytes) -> None:
+    """Rubbish in any file is refused, never run."""
+    (checkpoint / name).write_bytes(content)
+    with pytest.raises(WrongModel, match=name):
+        Tagger.load(checkpoint, device="cpu")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"format": 99},
+        {"labels": ["a", "b"]},
+        {"feature_sizes": [1]},
+        {"max_tokens": 4},
+        {"max_tokens": "many"},
+        {"extra": 1},
+    ],
+)
+def test_another_format_is_a_wrong_model(checkpoint: Path, change: dict[str, object]) -> None:
+    """What this version can't run is refused with the reason."""
+    about = json.loads((checkpoint / ABOUT).read_text())
+    (checkpoint / ABOUT).write_text(json.dumps(about | change))
+    with pytest.raises(WrongModel, match=ABOUT):
+        Tagger.load(checkpoint, device="cpu")
+
+
+@pytest.mark.parametrize("change", [{"hidden_size": 32}, {"num_hidden_layers": 2}, {"vocab_size": 8}])
+def test_parts_of_different_checkpoints_are_a_wrong_model(checkpoint: Path, change: dict[str, object]) -> None:
+    """Weights and tokenizer must fit the configuration."""
+    config = json.loads((checkpoint / CONFIG).read_text())
+    (checkpoint / CONFIG).write_text(json.dumps(config | change))
+    with pytest.raises(WrongModel, match=f"{WEIGHTS}|{TOKENIZER}"):
+        Tagger.load(checkpoint, device="cpu")
+
+
+def test_positions_must_cover_the_window(checkpoint: Path) -> None:
+    """A window longer than the encoder's positions is refused when loading, not when a long message comes."""
+    about = json.loads((checkpoint / ABOUT).read_text())
+    (checkpoint / ABOUT).write_text(json.dumps(about | {"max_tokens": 64}))
+    with pytest.raises(WrongModel, match="max_tokens"):
+        Tagger.load(checkpoint, device="cpu")
+
+
+def test_weights_that_are_no_numbers_are_a_wrong_model(checkpoint: Path) -> None:
+    """A run that diverged is refused."""
+    tagger = Tagger.load(checkpoint, device="cpu")
+    network = tagger._network
+    network.head.weight.data[0, 0] = float("nan")
+    config = AutoConfig.for_model(**json.loads((checkpoint / CONFIG).read_text()))
+    write_checkpoint(checkpoint, network, config, small_tokenizer(), tagger.about)
+    with pytest.raises(WrongModel, match="no numbers"):
+        Tagger.load(checkpoint, device="cpu")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device here")
+def test_a_device_that_is_not_there_is_a_wrong_model(checkpoint: Path) -> None:
+    """Asking for CUDA without one names the setting to change."""
+    with pytest.raises(WrongModel, match="CUDA"):
+        Tagger.load(checkpoint, device="cuda")
+
+
+def test_memory_that_lacks_is_told_apart(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The device's own error becomes MemoryError, so that a caller can halve its rows."""
+    tagger = Tagger.load(checkpoint, device="cpu")
+
+    def refuse(*_: object) -> None:
+        raise torch.OutOfMemoryError("too much")
+
+    monkeypatch.setattr(tagger, "_network", refuse)
+    with pytest.raises(MemoryError, match="too much"):
+        tagger.tag(tagger.tokenize(["took 5"]), padded=6)
+
+
+def test_the_precision_serves_the_processor() -> None:
+    """A CPU gets bfloat16 only where it multiplies it."""
+    capable = torch.cpu.get_capabilities()
+    expected = torch.bfloat16 if capable.get("avx512_bf16") or capable.get("amx_bf16") else torch.float32
+    assert expected == serving_dtype(torch.device("cpu"))

@@ -1,0 +1,305 @@
+"""From scores to templates: windows, order, cuts, names; and the shipped checkpoint on lines of our own."""
+
+import random
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from functools import cache
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from worker.errors import WrongModel
+from worker.parsing.checkpoint import checkpoint_version
+from worker.parsing.model import Tokens
+from worker.parsing.parser import (
+    MAX_PARAMETERS,
+    EncoderParser,
+    byte_spans,
+    cut_windows,
+    decoded,
+    names,
+    padded_width,
+    swallows,
+)
+
+F32 = np.ndarray[tuple[int, int], np.dtype[np.float32]]
+
+
+class WordTagger:
+    """A tagger by rule: words with a digit are parameters, a following one in capitals stays inside.
+
+    It has the tagger's interface and its limits: a window, and a memory that holds so many rows.
+    """
+
+    version = "words-1"
+
+    def __init__(self, window: int = 30, rows: int = 1000) -> None:
+        self.window = window
+        self.rows = rows
+        self.widths: list[tuple[int, int]] = []
+
+    def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
+        """Cut texts into words and marks; the id tells the label."""
+        found = []
+        for text in texts:
+            spans = [match.span() for match in re.finditer(r"\w+|[^\w\s]", text)]
+            words = [text[start:end] for start, end in spans]
+            found.append(
+                Tokens(
+                    ids=np.array(
+                        [1 if re.search(r"\d", word) else 2 if word.isupper() else 0 for word in words], np.int64
+                    ),
+                    features=np.zeros((len(words), 5), np.int64),
+                    start=np.array([start for start, _ in spans], np.int64),
+                    end=np.array([end for _, end in spans], np.int64),
+                    word=np.arange(len(words)),
+                )
+            )
+        return found
+
+    def tag(self, rows: Sequence[Tokens], *, padded: int) -> list[F32]:
+        """Score the labels by the ids."""
+        if len(rows) > self.rows:
+            raise MemoryError("too many rows")
+        assert all(len(row.ids) <= padded <= self.window for row in rows)
+        self.widths.append((len(rows), padded))
+        return [np.eye(3, dtype=np.float32)[row.ids] * 5 for row in rows]
+
+
+def parser(tagger: WordTagger | None = None, **limits: int) -> EncoderParser:
+    """Make a parser of the tagger by rule."""
+    return EncoderParser(tagger or WordTagger(), **limits)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("message", "template"),
+    [
+        ("task 7 done", "task <*> done"),
+        ("", ""),
+        ("   ", "   "),
+        ("no parameter", "no parameter"),
+        ("state 5 AND MORE here", "state <*> here"),
+        ("got [a1], (b2).", "got [<*>], (<*>)."),
+        ("größe é9 läuft", "größe <*> läuft"),
+        # Several lines: the first is read, the others are one parameter.
+        ("job 7 failed\njava.io.IOException: x\n\tat a.B.c(B.java:7)\n", "job <*> failed\n<*>\n"),
+        ("\n lead 5\r\nmore here", "\n lead <*>\r\n<*>"),
+        ("one line 5\n", "one line <*>\n"),
+        # Where nothing constant would be left, a safer cut.
+        ("a1", "a<*>"),
+        ("12 34", "<*> <*>"),
+        ("b2-77", "b<*>-<*>"),
+        ("7 AB CD", "<*> AB CD"),
+    ],
+)
+def test_templates_are_cut_where_the_tagger_says(message: str, template: str) -> None:
+    """The message's own bytes stay between the parameters."""
+    made = parser().parse([message.encode()])[0]
+    assert made is not None
+    assert template == made.text
+
+
+def test_invalid_utf8_stays_as_it_is() -> None:
+    """Bytes that are no UTF-8 are cut exactly."""
+    made = parser().parse([b"bad \xff\xfe 12 \x80end"])[0]
+    assert made is not None
+    assert made.literals == (b"bad \xff\xfe ", b" \x80end")
+
+
+@given(st.lists(st.binary(max_size=80), max_size=12))
+@settings(max_examples=150, deadline=None)
+def test_any_bytes_give_a_template_that_matches_or_none(messages: list[bytes]) -> None:
+    """Whatever the bytes, a template fits its own message and never swallows all letters."""
+    for message, made in zip(messages, parser().parse(messages), strict=True):
+        if made is not None:
+            assert made.match(message) is not None
+            letters = [character for character in decoded(message) if character.isalpha()]
+            left = decoded(b"".join(made.literals))
+            assert not letters or any(character.isalpha() for character in left)
+
+
+@given(st.lists(st.text(alphabet="ab1 [].=:", max_size=40), min_size=1, max_size=12), st.randoms())
+@settings(max_examples=60, deadline=None)
+def test_order_and_neighbours_do_not_matter(texts: list[str], rng: random.Random) -> None:
+    """Each message has the same template alone, among others, and in any order."""
+    messages = [text.encode() for text in texts]
+    alone = {message: parser().parse([message])[0] for message in messages}
+    shuffled = rng.sample(messages, len(messages))
+    assert [alone[message] for message in shuffled] == parser(max_batch_tokens=64).parse(shuffled)
+
+
+def test_micro_batches_hold_rows_of_one_width_within_the_budget() -> None:
+    """Rows are sorted by length, padded by their own length, and never beyond the token budget."""
+    tagger = WordTagger()
+    parser(tagger, max_batch_tokens=40).parse([b"a b c", b"a " * 12, b"a b", b"a", b"a " * 13, *[b"b"] * 9])
+    assert tagger.widths == [(6, 6), (6, 6), (2, 14)]
+
+
+def test_too_little_memory_halves_the_micro_batch() -> None:
+    """Rows that do not fit into the device's memory go in halves; the answers are the same."""
+    messages = [f"m {i}".encode() for i in range(11)]
+    tagger = WordTagger(rows=3)
+    assert parser().parse(messages) == parser(tagger).parse(messages)
+    assert max(rows for rows, _ in tagger.widths) <= 3
+
+
+def test_a_row_that_never_fits_is_an_error() -> None:
+    """One row alone that lacks memory is not tried for ever."""
+    with pytest.raises(MemoryError):
+        parser(WordTagger(rows=0)).parse([b"a 1"])
+
+
+def test_long_messages_are_judged_in_windows() -> None:
+    """Every token of a message longer than the window is judged once."""
+    message = b" ".join(b"w%d end" % i for i in range(100))
+    made = parser().parse([message])[0]
+    assert made is not None
+    assert made.text == " ".join(["<*> end"] * 100)
+
+
+@given(st.integers(0, 3000), st.integers(2, 300))
+@settings(max_examples=200)
+def test_windows_judge_every_token_once_with_context(length: int, size: int) -> None:
+    """Windows cover the tokens in order, without gap or overlap in what they judge."""
+    windows = list(cut_windows(0, length, size))
+    judged = [token for window in windows for token in range(window.judged_from, window.judged_to)]
+    assert list(range(length)) == judged
+    assert all(
+        window.first <= window.judged_from < window.judged_to <= window.last <= window.first + size
+        for window in windows
+    )
+
+
+@given(st.integers(1, 2000))
+def test_padding_covers_the_row(length: int) -> None:
+    """A row's width is at least its length, and the same for the same length."""
+    assert length <= padded_width(length) <= length + 63
+
+
+def test_messages_beyond_the_bounds_get_no_template() -> None:
+    """Too many bytes or tokens: none, while the others are parsed."""
+    found = parser(max_message_bytes=100, max_message_tokens=10).parse([b"x" * 101, b"a 1", b"a " * 11])
+    assert [made and made.text for made in found] == [None, "a <*>", None]
+
+
+def test_many_parameters_become_the_most_that_columns_hold() -> None:
+    """What is beyond the last parameter's place becomes one parameter."""
+    message = b" ".join(b"k%d = x" % i for i in range(300))
+    made = parser().parse([message])[0]
+    assert made is not None
+    assert len(made.spacious) == MAX_PARAMETERS
+    assert made.spacious[-1]
+    assert made.match(message) is not None
+
+
+def test_tokens_are_counted() -> None:
+    """The count grows by the sub-words read."""
+    counted = parser()
+    counted.parse([b"a b c", b"d 1"])
+    assert counted.tokens == 5
+
+
+def test_an_unknown_prompt_is_a_wrong_model() -> None:
+    """A source that names a prompt which the checkpoint has not is told so."""
+    with pytest.raises(WrongModel, match="mail"):
+        parser().parse([b"a 1"], prompt="mail")
+
+
+@given(st.binary(max_size=60), st.data())
+@settings(max_examples=200)
+def test_byte_spans_are_those_of_the_characters(message: bytes, data: st.DataObject) -> None:
+    """Characters of the decoded message and bytes of the message agree."""
+    text = decoded(message)
+    edges = sorted(data.draw(st.lists(st.integers(0, len(text)), max_size=6)))
+    spans = list(zip(edges[::2], edges[1::2], strict=False))
+    expected = [text[start:end].encode(errors="surrogateescape") for start, end in spans]
+    assert expected == [message[start:end] for start, end in byte_spans(text, spans)]
+
+
+@pytest.mark.parametrize(
+    ("before", "name"),
+    [
+        ("size=", "size"),
+        ("took size: ", "size"),
+        ("user ", "user"),
+        ("for topic '", "topic"),
+        ("client_id=[", "client_id"),
+        ("failed: ", ""),
+        ("and then ", ""),
+        ("superuser ", ""),
+        ("", ""),
+    ],
+)
+def test_a_key_or_a_noun_names_a_parameter(before: str, name: str) -> None:
+    """Parameters are named by what stands before them, else not at all."""
+    assert [name] == list(names(before + "x", [(len(before), len(before) + 1)]))
+
+
+@pytest.mark.parametrize(
+    ("text", "spans", "expected"),
+    [
+        ("ab 1", [(0, 2)], True),
+        ("ab 1", [(3, 4)], False),
+        ("1 2", [(0, 1)], False),
+        ("дом", [(0, 3)], True),
+        ("", [], False),
+    ],
+)
+def test_a_cut_that_leaves_no_letter_swallows(text: str, spans: list[tuple[int, int]], *, expected: bool) -> None:
+    """Letters of any script count."""
+    assert expected == swallows(text, spans)
+
+
+def test_importing_the_parser_imports_no_torch() -> None:
+    """Known lines are answered without waiting for torch."""
+    program = (
+        "import sys, worker.parsing.microbatch; print(sorted({'torch', 'transformers', 'numba'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+LINES = {
+    "Accepted connection from 10.0.0.7:5121": "Accepted connection from <*>",
+    "Started worker in 38 ms": "Started worker in <*> ms",
+    "Failed to open /var/lib/store/segment-17.log: No such file or directory": None,
+    "Partition orders-3 assigned to consumer billing-7": "Partition <*> assigned to consumer <*>",
+    "Shutting down gracefully": "Shutting down gracefully",
+    "id=5f1c2a90-3b7e-4f0d-9a51-0c4c1b2d3e4f status=ok": "id=<*> status=<*>",
+    "user alice logged in from 192.168.1.20": "user <*> logged in from <*>",
+    "Retrying in 5 seconds": "Retrying in <*> seconds",
+    "größe der Datei: 4096 Bytes": None,
+    "Queue depth 1024 exceeds limit 512": "Queue depth <*> exceeds limit <*>",
+}
+
+
+@cache
+def base() -> EncoderParser:
+    """Load the checkpoint that ships with Logloom, once."""
+    return EncoderParser.load(device="cpu")
+
+
+def test_the_base_model_cuts_plain_lines_as_a_reader_would() -> None:
+    """Lines of common kinds, of our own making, get the template that a reader expects."""
+    made = dict(zip(LINES, base().parse([line.encode() for line in LINES]), strict=True))
+    expected = {line: template for line, template in LINES.items() if template is not None}
+    assert expected == {line: found.text for line in expected if (found := made[line]) is not None}
+
+
+def test_the_base_model_answers_alike_alone_and_in_any_batch() -> None:
+    """The same message gives the same template whatever is parsed beside it."""
+    messages = [line.encode() for line in LINES] * 2
+    random.Random(5).shuffle(messages)
+    together = dict(zip(messages, base().parse(messages), strict=True))
+    texts = {message: found.text if found else None for message, found in together.items()}
+    alone = {message: found.text if (found := base().parse([message])[0]) else None for message in together}
+    assert alone == texts
+
+
+def test_the_base_model_is_known_by_its_version() -> None:
+    """Its version can be told without loading it."""
+    assert checkpoint_version("base") == base().version
