@@ -345,18 +345,38 @@ def test_templates_that_kernels_cannot_hold_are_refused(template: Template, why:
     assert len(table) == 0
 
 
+def test_a_negative_scope_is_refused() -> None:
+    """A scope below 0 would look like a free row."""
+    with pytest.raises(ValueError, match="scope -1"):
+        table_of().add(Template.from_text("a"), -1)
+
+
 def test_memory_stays_bounded_while_templates_come_and_go() -> None:
-    """Thousands of templates through a small table leave the arrays as large as a few hundred need."""
+    """A thousand templates through a small table leave the arrays as large as a hundred need."""
     table = TemplateTable(capacity=50, fingerprint_capacity=8)
-    for number in range(3000):
+    for number in range(1000):
         if not table.free:
             table.evict(10, before=table.tick + 1)
         table.add(Template.from_text(f"message {'x' * 200} number{number} <*>"), 0)
     size = table.nbytes
     assert size < 500_000
-    last = Template.from_text(f"message {'x' * 200} number2999 <*>")
+    last = Template.from_text(f"message {'x' * 200} number999 <*>")
     line = last.literals[0] + b"1"
     assert [(last, last.match(line))] == look_up(table, [line])
+
+
+def test_an_index_that_grew_finds_all() -> None:
+    """Templates filed before the index was spread are found after it, and can go."""
+    table = TemplateTable(capacity=1500, fingerprint_capacity=8)
+    known = [Template.from_text(f"{'abcdefgh'[i % 8]}{'xyz'[i % 3]} at {i} <*>") for i in range(1200)]
+    rows = [table.add(template, 0) for template in known]
+    lines = [template.literals[0] + b"value" for template in known]
+    assert [(template, template.match(line)) for template, line in zip(known, lines, strict=True)] == look_up(
+        table, lines
+    )
+    for row in rows[::2]:
+        table.remove(row)
+    assert [None, (known[1], known[1].match(lines[1]))] == look_up(table, lines[:2])
 
 
 @pytest.mark.parametrize(

@@ -30,9 +30,11 @@ from worker.columns.layout import (
 from worker.columns.rivals import RIVALS, find_rivals
 from worker.columns.verifying import (
     FIELDS,
+    FLAGS,
     HEAD,
     HEAD_MASK,
     ID,
+    IS_RIVAL,
     LAST_USED,
     LETTERLESS,
     LITERAL_BYTES,
@@ -238,12 +240,13 @@ class TemplateTable:
             rivals=np.zeros((capacity, RIVALS), np.int64),
             literals=np.zeros(1 << 12, np.uint8),
             pieces=np.zeros(1 << 10, np.int64),
-            heads=np.zeros(_power_of_two(8 * capacity), np.int32),
+            heads=np.zeros(1 << 12, np.int32),
             fingerprints=np.zeros(max(_power_of_two(fingerprint_capacity), _WAYS), np.uint64),
             clock=np.zeros(2, np.int64),
         )
         self._templates: list[Template | None] = []
-        self._slots: list[int] = []
+        # The hash of the anchor that a row is filed under.
+        self._anchors: list[int] = []
         self._row_of: dict[tuple[int, str], int] = {}
         self._rows_of: dict[int, dict[int, None]] = {}
         self._free: list[int] = []
@@ -296,10 +299,11 @@ class TemplateTable:
         and the new confidence replace the old. Takes time by the templates of the scope (some 10 ns each).
 
         Raises:
-            ValueError: the template has more than MAX_PARAMETERS parameters or an empty literal inside, or the table is
-                full: evict first.
+            ValueError: the template has more than MAX_PARAMETERS parameters or an empty literal inside, the scope is
+                negative, or the table is full: evict first.
 
         """
+        _check(template, scope)
         row = self._row_of.get((scope, template.id))
         if row is not None:
             known = self.template(row)
@@ -315,13 +319,12 @@ class TemplateTable:
                 self._table.rows[row, LAST_USED] = last_used
             self._templates[row] = merged
             return row
-        _check(template)
         if self._free:
             row = self._free.pop()
         elif len(self._templates) < len(self._table.rows):
             row = len(self._templates)
             self._templates.append(None)
-            self._slots.append(0)
+            self._anchors.append(0)
         else:
             msg = f"the table holds {len(self)} templates, as many as it may: evict some"
             raise ValueError(msg)
@@ -341,7 +344,6 @@ class TemplateTable:
         template = self.template(row)
         scope = int(self._table.rows[row, OWNER]) - 1
         self._unfile(row)
-        self._table.rows[row, OWNER] = 0
         self._templates[row] = None
         del self._row_of[scope, template.id], self._rows_of[scope][row]
         self._free.append(row)
@@ -396,6 +398,8 @@ class TemplateTable:
         pieces = len(template.literals)
         if self._literals_used - self._literals_live > self._literals_live + (1 << 16):
             self._compact()
+        if 8 * len(self) > self._table.heads.size:
+            self._spread()
         literals = _grown(self._table.literals, self._literals_used, len(blob))
         self._table = self._table._replace(
             literals=literals, pieces=_grown(self._table.pieces, self._pieces_used, pieces)
@@ -410,11 +414,12 @@ class TemplateTable:
         entry[HEAD], entry[HEAD_MASK] = _eight(head.ljust(8, b"\0")), _eight((b"\xff" * len(head)).ljust(8, b"\0"))
         entry[TAIL], entry[TAIL_MASK] = _eight(tail.rjust(8, b"\0")), _eight((b"\xff" * len(tail)).rjust(8, b"\0"))
         entry[PARAMETERS] = len(template.spacious)
-        entry[LETTERLESS] = template.letterless
+        entry[FLAGS] = LETTERLESS if template.letterless else 0
         entry[SPACES_COUNT] = -1 if any(template.spacious) else blob.count(b" ") + blob.count(b"\t")
         entry[LAST_USED] = self.tick
         entry[RIVAL_COUNT] = 0
-        self._chain(row, self._slot(template, scope))
+        self._anchors[row] = self._anchor(template, scope)
+        self._chain(row)
         table = self._table
         find_rivals(table.rows, table.rivals, table.pieces, table.literals, row, len(self._templates))
 
@@ -442,24 +447,35 @@ class TemplateTable:
     def _unfile(self, row: int) -> None:
         """Take a template out of the index and from its rivals."""
         entry = self._table.rows[row]
+        entry[OWNER] = 0
         self._literals_live -= int(entry[LITERAL_BYTES])
         before = 0
-        at = int(self._table.heads[self._slots[row]])
+        slot = self._slot(self._anchors[row])
+        at = int(self._table.heads[slot])
         while at - 1 != row:
             before, at = at, int(self._table.rows[at - 1, NEXT])
         if before:
             self._table.rows[before - 1, NEXT] = entry[NEXT]
         else:
-            self._table.heads[self._slots[row]] = entry[NEXT]
-        counts = self._table.rows[: len(self._templates), RIVAL_COUNT]
-        rivals = self._table.rivals[: len(self._templates)]
-        for other in np.flatnonzero(((rivals == row) & (np.arange(RIVALS) < counts[:, None])).any(axis=1)):
-            left = [rival for rival in rivals[other, : counts[other]] if rival != row]
-            rivals[other, : len(left)] = left
-            counts[other] = len(left)
+            self._table.heads[slot] = entry[NEXT]
+        if entry[FLAGS] & IS_RIVAL:
+            counts = self._table.rows[: len(self._templates), RIVAL_COUNT]
+            rivals = self._table.rivals[: len(self._templates)]
+            for other in np.flatnonzero(((rivals == row) & (np.arange(RIVALS) < counts[:, None])).any(axis=1)):
+                left = [rival for rival in rivals[other, : counts[other]] if rival != row]
+                rivals[other, : len(left)] = left
+                counts[other] = len(left)
 
-    def _chain(self, row: int, slot: int) -> None:
-        """Put a row into the chain of a slot, after the better ones."""
+    def _spread(self) -> None:
+        """Give the index four times the chains, so that few words of a message meet other words' templates."""
+        self._table = self._table._replace(heads=np.zeros(4 * self._table.heads.size, np.int32))
+        for row in self._row_of.values():
+            if self._table.rows[row, OWNER] != 0:
+                self._chain(row)
+
+    def _chain(self, row: int) -> None:
+        """Put a row into the chain of its anchor, after the better ones."""
+        slot = self._slot(self._anchors[row])
         rank = self._rank(row)
         before = 0
         at = int(self._table.heads[slot])
@@ -470,24 +486,26 @@ class TemplateTable:
             self._table.rows[before - 1, NEXT] = row + 1
         else:
             self._table.heads[slot] = row + 1
-        self._slots[row] = slot
 
     def _rank(self, row: int) -> tuple[int, int]:
         entry = self._table.rows[row]
         return -int(entry[LITERAL_BYTES]), int(entry[ID])
 
-    def _slot(self, template: Template, scope: int) -> int:
-        """Choose the slot of the template's anchor with the shortest chain, then of the longest."""
+    def _slot(self, anchor: int) -> int:
+        return anchor & (self._table.heads.size - 1)
+
+    def _anchor(self, template: Template, scope: int) -> int:
+        """Choose the hash of the template's anchor with the shortest chain, then of the longest."""
         seed = reference.scope_seed(scope)
-        slots = [
-            reference.mix(seed, reference.word_hash(anchor)) & (self._table.heads.size - 1)
+        anchors = [
+            reference.mix(seed, reference.word_hash(anchor))
             for anchor in sorted(template.anchors, key=len, reverse=True)
         ]
-        return min(slots or [seed & (self._table.heads.size - 1)], key=self._chain_length)
+        return min(anchors or [seed], key=self._chain_length)
 
-    def _chain_length(self, slot: int) -> int:
+    def _chain_length(self, anchor: int) -> int:
         length = 0
-        at = int(self._table.heads[slot])
+        at = int(self._table.heads[self._slot(anchor)])
         while at:
             length, at = length + 1, int(self._table.rows[at - 1, NEXT])
         return length
@@ -497,8 +515,11 @@ def _eight(eight: bytes) -> int:
     return int.from_bytes(eight, "little", signed=True)
 
 
-def _check(template: Template) -> None:
+def _check(template: Template, scope: int) -> None:
     """Refuse what the kernels can't hold."""
+    if scope < 0:
+        msg = f"scope {scope}: scopes count from 0"
+        raise ValueError(msg)
     if len(template.spacious) > MAX_PARAMETERS:
         msg = f"{len(template.spacious)} parameters: a template may have {MAX_PARAMETERS}"
         raise ValueError(msg)

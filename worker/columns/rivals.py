@@ -5,8 +5,10 @@ import numpy as np
 from worker.columns.jit import inlined, kernel
 from worker.columns.layout import I64, U8
 from worker.columns.verifying import (
+    FLAGS,
     HEAD,
     HEAD_MASK,
+    IS_RIVAL,
     LETTERLESS,
     LITERAL_BYTES,
     LITERALS_START,
@@ -93,7 +95,7 @@ def _may_meet(rows: I64, left: int, right: int) -> bool:
         return False
     if (rows[left, TAIL] ^ rows[right, TAIL]) & rows[left, TAIL_MASK] & rows[right, TAIL_MASK] != 0:
         return False
-    if rows[left, LETTERLESS] != rows[right, LETTERLESS]:
+    if (rows[left, FLAGS] ^ rows[right, FLAGS]) & LETTERLESS != 0:
         return False
     spaces, others = rows[left, SPACES_COUNT], rows[right, SPACES_COUNT]
     return bool(spaces == others or spaces < 0 or others < 0)
@@ -106,6 +108,7 @@ def _add_rival(rows: I64, rivals: I64, row: int, rival: int) -> None:
         rows[row, RIVAL_COUNT] = -1
         return
     rows[row, RIVAL_COUNT] = at + 1
+    rows[rival, FLAGS] |= IS_RIVAL
     while at > 0 and is_better(rows, rival, rivals[row, at - 1]):
         rivals[row, at] = rivals[row, at - 1]
         at -= 1

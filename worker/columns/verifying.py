@@ -23,8 +23,9 @@ NEXT = 7
 LITERALS_START, PIECES_START = 8, 9
 #: How many parameters it has; its pieces are one more.
 PARAMETERS = 10
-#: 1: no literal holds an ASCII letter.
-LETTERLESS = 11
+#: Sum of LETTERLESS (no literal holds an ASCII letter) and IS_RIVAL (some row of `Table.rivals` may hold it).
+FLAGS = 11
+LETTERLESS, IS_RIVAL = 1, 2
 #: White space in all its messages: that of its literals; -1 if a parameter may hold some.
 SPACES_COUNT = 12
 #: Number of the last call of `look_up` that found it.
@@ -128,7 +129,7 @@ def verify(rows: I64, row: int, pieces: I64, literals: U8, buffer: U8, start: in
     stop = end - (pieces[piece + parameters] >> 1)
     if not same_bytes(buffer, stop, literals, literal + literal_bytes - (end - stop), end - stop):
         return False
-    if rows[row, LETTERLESS] != 0 and _holds_ascii_letter(buffer, start, end):
+    if rows[row, FLAGS] & LETTERLESS != 0 and _holds_ascii_letter(buffer, start, end):
         return False
     number = 0
     position = start + length
