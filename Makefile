@@ -29,7 +29,7 @@ help:  ## show the targets
 	@touch $@ .venv/demo.stamp
 
 kernels: .venv/demo.stamp  ## compile the kernels into the cache
-	@$(BIN)/python -m worker.columns.compile
+	@$(BIN)/python -m worker.warm_up
 
 demo: .venv/demo.stamp kernels  ## stream real sample logs through broker, worker, Redis and model (KAFKA=host:port: your broker)
 	@$(BIN)/python deploy/demo/run.py $(if $(KAFKA),--kafka $(KAFKA))

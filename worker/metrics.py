@@ -87,6 +87,7 @@ class Metrics:
         self._record_bytes = counter("record_bytes_total", "Bytes of fetched record batches.", "topic")
         self._tombstones = counter("tombstones_total", "Records with a null value, passed over.", "topic")
         self._events = counter("events_total", "Events that the broker acknowledged.", "source")
+        self._joined = counter("joined_total", "Records that went into another record's event: joined lines.", "source")
         self._event_bytes = counter("event_bytes_total", "Bytes of produced record batches of events.", "source")
         self._dead_letters = counter("dead_letters_total", "Dead letters by reason.", "source", "reason")
         self._hits = counter("hits_total", "Messages whose template the cache knew, by tier.", "source", "tier")
@@ -113,7 +114,7 @@ class Metrics:
 
     def _start_at_zero(self, source: str) -> None:
         """Let every series of `source` exist: a rate over a series that has just appeared misses its first value."""
-        for plain in (self._events, self._event_bytes, self._misses):
+        for plain in (self._events, self._joined, self._event_bytes, self._misses):
             plain.labels(source)
         for tier in HIT_TIERS.values():
             self._hits.labels(source, tier)
@@ -143,10 +144,20 @@ class Metrics:
             self._misses.labels(source).inc(misses)
 
     def produced(
-        self, source: str, *, events: int, size_bytes: int, latency_seconds: npt.NDArray[np.float64] | None = None
+        self,
+        source: str,
+        *,
+        events: int,
+        size_bytes: int,
+        joined: int = 0,
+        latency_seconds: npt.NDArray[np.float64] | None = None,
     ) -> None:
-        """Count events that the broker acknowledged; `latency_seconds`, (n,), of those whose record has a time."""
+        """Count events that the broker acknowledged; `latency_seconds`, (n,), of those whose record has a time.
+
+        `joined`: records that went into these events beside one of each.
+        """
         self._events.labels(source).inc(events)
+        self._joined.labels(source).inc(joined)
         self._event_bytes.labels(source).inc(size_bytes)
         if latency_seconds is not None and len(latency_seconds):
             self._latency.observe(source, latency_seconds)

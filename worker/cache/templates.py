@@ -1,0 +1,111 @@
+"""The templates of one scope in this process, bounded. Knows nothing of Redis and of the model."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+
+from worker.columns.events import EventWriter
+from worker.columns.layout import Headers, Matches, Texts
+from worker.columns.matching import TemplateTable
+from worker.parsing.templates import Template
+
+#: One table serves one scope.
+_SCOPE = 0
+#: A full cache gives up this share of its templates at once, the least recently used.
+_EVICTED_SHARE = 16
+#: Rows beyond the limit for templates that batches in work still need: none of theirs is evicted.
+_HEADROOM = 1 << 17
+
+
+class TemplateCache:
+    """A table of templates, and the event writers that must know the same rows."""
+
+    def __init__(
+        self,
+        *,
+        max_templates: int,
+        max_fingerprints: int,
+        parameter_names: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
+        """Prepare an empty cache. `parameter_names`: a template's text or id to the names that its parameters get."""
+        # Pages that are never touched cost no memory.
+        self._table = TemplateTable(capacity=max_templates + _HEADROOM, fingerprint_capacity=max_fingerprints)
+        self._capacity = max_templates
+        self._writers: list[EventWriter] = []
+        self._parameter_names = dict(parameter_names or {})
+        self._in_use: Counter[int] = Counter()
+        self._condemned: set[str] = set()
+
+    def __len__(self) -> int:
+        return len(self._table)
+
+    def attach(self, writer: EventWriter) -> None:
+        """Let `writer` know every template from now on."""
+        for row in self._table.rows(_SCOPE):
+            writer.set_template(row, self._table.template(row))
+        self._writers.append(writer)
+
+    def add(self, template: Template) -> int:
+        """Keep `template` and return its row; a full cache first forgets those that were not used for longest."""
+        if len(self._table) >= self._capacity:
+            self._evict()
+        row = self._table.add(self._named(template), _SCOPE)
+        for writer in self._writers:
+            writer.set_template(row, self._table.template(row))
+        return row
+
+    def look_up(
+        self, texts: Texts, headers: Headers, *, only: Matches | None = None, tier: int | None = None
+    ) -> Matches:
+        """Find the template of each row; with `only`, of its misses, which then get `tier`."""
+        if only is None or tier is None:
+            return self._table.look_up(texts, headers, _SCOPE)
+        return self._table.look_up(texts, headers, _SCOPE, only=only, tier=tier)
+
+    def remove(self, template_id: str) -> None:
+        """Forget a template as soon as no batch needs its row."""
+        self._condemned.add(template_id)
+        self._forget_condemned()
+
+    @contextmanager
+    def in_use(self) -> Iterator[None]:
+        """Keep what is looked up inside from being evicted: rows of matches stay what they are."""
+        tick = self._table.tick
+        self._in_use[tick] += 1
+        try:
+            yield
+        finally:
+            self._in_use[tick] -= 1
+            if not self._in_use[tick]:
+                del self._in_use[tick]
+            if self._condemned:
+                self._forget_condemned()
+
+    def templates(self) -> list[Template]:
+        """Return all templates, in the order in which they came."""
+        return [self._table.template(row) for row in self._table.rows(_SCOPE)]
+
+    def _evict(self) -> None:
+        before = min(self._in_use, default=self._table.tick)
+        for row in self._table.evict(max(self._capacity // _EVICTED_SHARE, 1), before=before):
+            for writer in self._writers:
+                writer.clear_template(row)
+
+    def _forget_condemned(self) -> None:
+        if self._in_use:
+            return
+        for template_id in self._condemned:
+            row = self._table.row_of(template_id, _SCOPE)
+            if row is not None:
+                self._table.remove(row)
+                for writer in self._writers:
+                    writer.clear_template(row)
+        self._condemned.clear()
+
+    def _named(self, template: Template) -> Template:
+        names = self._parameter_names.get(template.text) or self._parameter_names.get(template.id)
+        if names is None:
+            return template
+        given = [*names, *template.names[len(names) :]][: len(template.names)]
+        return replace(template, names=tuple(given))

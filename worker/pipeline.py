@@ -1,0 +1,403 @@
+"""The path of one batch of one source, a method per hop, in the order of the hops.
+
+Rows of a partition leave in the order in which they came. Partitions do not wait for each other, but for the model's
+micro-batches, which they share.
+"""
+
+import asyncio
+import time
+from collections import defaultdict, deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+
+from worker.cache.misses import Misses
+from worker.codec.dead_letters import DeadLetter
+from worker.codec.envelopes import DeadRow, Envelope, OpenedEnvelopes
+from worker.codec.header_finder import HeaderFinder
+from worker.codec.multiline import Joined, Joiner
+from worker.columns.events import EventWriter
+from worker.columns.layout import I64, NONE, U8, Events, Matches, Records, Texts
+from worker.columns.records import EncodedBatch, concatenate, decode_headers, read_record_batch, write_record_batches
+from worker.errors import TooLarge, Unparsable
+from worker.metrics import Metrics
+from worker.parsing.headers import HeaderFormat
+from worker.transport.batches import FetchedBatch, TopicPartition, split_batches
+from worker.transport.producer import Delivery, RecordBatchProducer
+
+#: Header fields that OpenTelemetry's conventions give as integers.
+_INTEGERS = frozenset({
+    "process.pid", "thread.id", "code.line.number", "client.port", "server.port",
+    "http.response.status_code", "http.response.body.size",
+})  # fmt: skip
+
+#: Says that everything of one batch below an offset was acknowledged by the broker.
+Acknowledge = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrittenRows:
+    """What became of rows."""
+
+    #: The buffer is the writer's own: good until the source writes again.
+    events: Events
+    matches: Matches
+    #: Rows that have a text and no template.
+    unparsable: list[int]
+
+
+class SourcePath:
+    """What is done to the rows of one source wherever they come from: headers, templates, events."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        finder: HeaderFinder,
+        misses: Misses,
+        parser_version: str,
+        resource: Mapping[str, object],
+        event_format: Literal["json", "msgpack"] = "json",
+        template_attribute: str = "log.record.template",
+        clock_ns: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self.name = name
+        self.misses = misses
+        self._finder = finder
+        self._parser_version = parser_version
+        self._resource = resource
+        self._event_format = event_format
+        self._template_attribute = template_attribute
+        self._clock_ns = clock_ns
+        self._formats: tuple[HeaderFormat, ...] | None = None
+        self._writer: EventWriter | None = None
+
+    async def write(
+        self,
+        texts: Texts,
+        record_time_ms: I64,
+        records: Records | None = None,
+        *,
+        topic: str | None = None,
+        partition: int = 0,
+        terminator: bytes = b"",
+    ) -> WrittenRows:
+        """Split the headers, find the templates and write the events of `texts`.
+
+        `record_time_ms`, (n,), settles timestamps that name no year.
+        """
+        headers = self._finder.split(texts, record_time_ms)
+        writer = self._writer_of(self._finder.formats)
+        with self.misses.cache.in_use():
+            matches = self.misses.cache.look_up(texts, headers)
+            matches = await self.misses.resolve(texts, headers, matches)
+            events = writer.write(
+                texts,
+                headers,
+                matches,
+                records,
+                source=self.name,
+                topic=topic,
+                partition=partition,
+                parser_version=self._parser_version,
+                observed_ns=self._clock_ns(),
+                terminator=terminator,
+            )
+        unparsable = np.flatnonzero((matches.template < 0) & (texts.length >= 0)).tolist()
+        return WrittenRows(events=events, matches=matches, unparsable=unparsable)
+
+    def _writer_of(self, formats: tuple[HeaderFormat, ...]) -> EventWriter:
+        """Return the writer for `formats`; `auto` changes them while it looks at the first lines."""
+        if self._writer is None or formats != self._formats:
+            self._formats = formats  # the former writer stays attached: a batch that waits for the model may need it
+            self._writer = EventWriter(
+                resource=self._resource,
+                fields=[
+                    [(name, "integer" if name in _INTEGERS else "text") for name in header_format.fields]
+                    for header_format in formats
+                ],
+                format=self._event_format,
+                template_attribute=self._template_attribute,
+            )
+            self.misses.cache.attach(self._writer)
+        return self._writer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outputs:
+    """Where events and dead letters go, and how record batches are made."""
+
+    topic: str
+    dead_letter_topic: str
+    compression: str = "none"
+    #: Most bytes of one record batch, uncompressed.
+    max_batch_bytes: int = 1_000_000
+    #: Longer raw logs become dead letters.
+    max_line_bytes: int = 1 << 20
+
+
+@dataclass(slots=True, kw_only=True)
+class RecordCounts:
+    """What became of the records of one source: read = in events + dead + tombstones + held + in flight."""
+
+    read: int = 0
+    #: Events that the broker acknowledged, and the records that they stand for: lines that were joined are several.
+    events: int = 0
+    records_in_events: int = 0
+    #: Records that became dead letters, acknowledged.
+    dead: int = 0
+    tombstones: int = 0
+
+
+@dataclass(slots=True, kw_only=True)
+class _Progress:
+    """What of one partition is in flight, and what is acknowledged when."""
+
+    #: Batches that are not wholly acknowledged: offset after the last, and whom to tell.
+    open: deque[tuple[int, Acknowledge]] = field(default_factory=deque)
+    #: Ends when everything emitted so far is delivered and acknowledged.
+    settled: asyncio.Task[None] | None = None
+    #: Gives out what waits for more lines, once it is too old.
+    flushing: asyncio.TimerHandle | None = None
+    #: A flush must not run beside a batch.
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
+class Pipeline:
+    """The path of the batches of one source. What it raises stops the process."""
+
+    def __init__(
+        self,
+        *,
+        path: SourcePath,
+        envelope: Envelope,
+        joiner: Joiner,
+        outputs: Outputs,
+        producer: RecordBatchProducer,
+        metrics: Metrics,
+        fail: Callable[[BaseException], None],
+        max_wait_seconds: float = 1.0,
+    ) -> None:
+        """`max_wait_seconds`: how long lines wait to be joined with the next; `fail` stops the process."""
+        self.path = path
+        self.counts = RecordCounts()
+        self._envelope = envelope
+        self._joiner = joiner
+        self._outputs = outputs
+        self._producer = producer
+        self._metrics = metrics
+        self._fail = fail
+        self._max_wait_seconds = max_wait_seconds
+        self._progress: defaultdict[TopicPartition, _Progress] = defaultdict(_Progress)
+
+    async def process(self, batch: FetchedBatch, acknowledge: Acknowledge) -> None:
+        """Take a batch through all hops; return when its output is with the producer."""
+        progress = self._progress[batch.topic_partition]
+        async with progress.turn:
+            records = self._decode(batch)
+            opened = self._open(batch, records)
+            joined = self._join(batch, opened, records)
+            progress.open.append((batch.next_offset, acknowledge))
+            dead = [self._buried(batch, records, row) for row in opened.dead]
+            below = batch.next_offset if joined.held_offset is None else joined.held_offset
+            await self._emit(batch.topic_partition, joined, dead, below)
+            self._flush_later(batch.topic_partition, is_waiting=joined.held_offset is not None)
+
+    async def drain(self, partitions: frozenset[TopicPartition]) -> None:
+        """Return when nothing of `partitions` is in flight; what waits to be joined is forgotten and read again."""
+        for partition in partitions & self._progress.keys():
+            progress = self._progress[partition]
+            async with progress.turn:
+                if progress.flushing is not None:
+                    progress.flushing.cancel()
+                if progress.settled is not None:
+                    await progress.settled
+                self._joiner.forget(partition)
+                del self._progress[partition]
+
+    def _decode(self, batch: FetchedBatch) -> Records:
+        """Read the record batches, mostly one, as columns."""
+        return concatenate(
+            [read_record_batch(raw.data, fetch_offset=batch.fetch_offset) for raw in split_batches(batch.data)]
+        )
+
+    def _open(self, batch: FetchedBatch, records: Records) -> OpenedEnvelopes:
+        """Take the raw texts out of their envelopes; longer ones than the limit are dead."""
+        opened = self._envelope.open(records)
+        self.counts.read += records.offset.size
+        self.counts.tombstones += opened.tombstones
+        self._metrics.fetched(
+            batch.topic, records=records.offset.size, size_bytes=len(batch.data), tombstones=opened.tombstones
+        )
+        too_long = np.flatnonzero(opened.texts.length > self._outputs.max_line_bytes)
+        if too_long.size == 0:
+            return opened
+        dead = list(opened.dead)
+        for row in too_long.tolist():
+            error = f"{opened.texts.length[row]} bytes, the limit is {self._outputs.max_line_bytes}"
+            dead.append(DeadRow(record=int(opened.texts.record[row]), reason=TooLarge.reason, error=error))
+            opened.texts.length[row] = NONE
+        return replace(opened, dead=dead)
+
+    def _join(self, batch: FetchedBatch, opened: OpenedEnvelopes, records: Records) -> Joined:
+        """Join lines that are one raw log; the last may wait for the next batch."""
+        return self._joiner.join(
+            opened.texts, records, partition=batch.topic_partition, now=time.monotonic(), partial=opened.partial
+        )
+
+    async def _emit(self, partition: TopicPartition, joined: Joined, dead: list[DeadLetter], below: int) -> None:
+        """Parse, write and produce `joined`; once all is delivered, acknowledge what lies below offset `below`."""
+        texts, records = joined.texts, joined.records
+        sends: list[asyncio.Task[Delivery]] = []
+        events = size_bytes = covered = 0
+        times = np.empty(0, np.int64)
+        if texts.length.size:
+            rows = await self.path.write(
+                texts,
+                records.timestamp[texts.record],
+                records,
+                topic=partition.topic,
+                partition=partition.partition,
+            )
+            encoded, oversized = self._encode(rows.events, joined)
+            self._metrics.templates(self.path.name, len(self.path.misses.cache))
+            dead += [self._unparsable(partition, joined, row) for row in rows.unparsable]
+            dead += [self._oversized(partition, joined, row) for row in oversized]
+            for record_batch in encoded:
+                sends.append(await self._producer.send(self._outputs.topic, partition.partition, record_batch))
+                size_bytes += len(record_batch.data)
+            is_event = (rows.matches.template >= 0) & (texts.length >= 0)
+            is_event[oversized] = False
+            events, covered = int(is_event.sum()), int(joined.covers[is_event].sum())
+            times = records.timestamp[texts.record[is_event]]
+            self._metrics.looked_up(self.path.name, rows.matches.tier[is_event])
+        sends += [await self._bury(letter) for letter in dead]
+        progress = self._progress[partition]
+        before = progress.settled
+
+        async def settle() -> None:
+            if before is not None:
+                await before
+            await asyncio.gather(*sends)
+            self.counts.events += events
+            self.counts.records_in_events += covered
+            self.counts.dead += len(dead)
+            latency_seconds = time.time() - times[times >= 0] / 1000
+            self._metrics.produced(
+                self.path.name,
+                events=events,
+                size_bytes=size_bytes,
+                joined=covered - events,
+                latency_seconds=latency_seconds,
+            )
+            for letter in dead:
+                self._metrics.dead(self.path.name, letter.reason)
+            self._acknowledge(progress, below)
+
+        progress.settled = asyncio.create_task(settle())
+        progress.settled.add_done_callback(self._report)
+
+    def _encode(self, events: Events, joined: Joined) -> tuple[Sequence[EncodedBatch], list[int]]:
+        """Put the events into record batches; return with them the rows whose event fits in none."""
+        oversized: list[int] = []
+        while True:
+            try:
+                batches = write_record_batches(
+                    events,
+                    joined.records,
+                    joined.texts.record,
+                    compression=self._outputs.compression,
+                    max_bytes=self._outputs.max_batch_bytes,
+                )
+            except TooLarge as too_large:
+                oversized = list(too_large.rows)
+                events.length[oversized] = NONE
+            else:
+                return batches, oversized
+
+    def _acknowledge(self, progress: _Progress, below: int) -> None:
+        """Tell every batch how much of it is done; batches that are done leave."""
+        for next_offset, acknowledge in progress.open:
+            acknowledge(min(below, next_offset))
+        while progress.open and progress.open[0][0] <= below:
+            progress.open.popleft()
+
+    def _report(self, settled: asyncio.Task[None]) -> None:
+        if not settled.cancelled() and (error := settled.exception()) is not None:
+            self._fail(error)
+
+    def _flush_later(self, partition: TopicPartition, *, is_waiting: bool) -> None:
+        progress = self._progress[partition]
+        if progress.flushing is not None:
+            progress.flushing.cancel()
+            progress.flushing = None
+        if is_waiting:
+            loop = asyncio.get_running_loop()
+            progress.flushing = loop.call_later(self._max_wait_seconds, self._start_flush, partition)
+
+    def _start_flush(self, partition: TopicPartition) -> None:
+        flush = asyncio.create_task(self._flush(partition))
+        flush.add_done_callback(self._report)
+
+    async def _flush(self, partition: TopicPartition) -> None:
+        """Give out what waited long enough for its next line."""
+        progress = self._progress.get(partition)
+        if progress is None:
+            return
+        async with progress.turn:
+            if partition not in self._progress or not progress.open:
+                return
+            joined = self._joiner.flush(partition, now=time.monotonic())
+            below = progress.open[-1][0] if joined.held_offset is None else joined.held_offset
+            await self._emit(partition, joined, [], below)
+            self._flush_later(partition, is_waiting=joined.held_offset is not None)
+
+    def _bury(self, letter: DeadLetter) -> Awaitable[asyncio.Task[Delivery]]:
+        return self._producer.send_record(
+            self._outputs.dead_letter_topic,
+            None,
+            letter.key,
+            letter.value,
+            letter.kafka_headers(),
+            letter.timestamp if letter.timestamp >= 0 else None,
+        )
+
+    def _buried(self, batch: FetchedBatch, records: Records, row: DeadRow) -> DeadLetter:
+        return self._dead_letter(batch.topic_partition, records, row.record, row.reason, row.error)
+
+    def _unparsable(self, partition: TopicPartition, joined: Joined, row: int) -> DeadLetter:
+        letter = self._dead_letter(
+            partition, joined.records, int(joined.texts.record[row]), Unparsable.reason, "no template fits the message"
+        )
+        return letter if joined.covers[row] <= 1 else replace(letter, value=_text(joined.texts, row))
+
+    def _oversized(self, partition: TopicPartition, joined: Joined, row: int) -> DeadLetter:
+        error = f"its event does not fit into a record batch of {self._outputs.max_batch_bytes} bytes"
+        letter = self._dead_letter(partition, joined.records, int(joined.texts.record[row]), TooLarge.reason, error)
+        return letter if joined.covers[row] <= 1 else replace(letter, value=_text(joined.texts, row))
+
+    def _dead_letter(
+        self, partition: TopicPartition, records: Records, row: int, reason: str, error: str
+    ) -> DeadLetter:
+        return DeadLetter(
+            value=_span(records.buffer, records.value_start[row], records.value_length[row]),
+            key=_span(records.buffer, records.key_start[row], records.key_length[row]),
+            headers=decode_headers(records, row),
+            reason=reason,
+            error=error,
+            source=self.path.name,
+            topic=partition.topic,
+            partition=partition.partition,
+            offset=int(records.offset[row]),
+            timestamp=int(records.timestamp[row]),
+        )
+
+
+def _span(buffer: U8, start: np.int64, length: np.int64) -> bytes | None:
+    return None if length < 0 else buffer[start : start + length].tobytes()
+
+
+def _text(texts: Texts, row: int) -> bytes:
+    return texts.buffer[texts.start[row] : texts.start[row] + texts.length[row]].tobytes()
