@@ -1,7 +1,7 @@
 """The time of an event, for kernels: which of three it is, and its text."""
 
 from worker.columns.jit import copy_bytes, inlined
-from worker.columns.layout import NO_TIME, U8
+from worker.columns.layout import I64, NO_TIME, U8
 from worker.columns.text import PADDING
 from worker.columns.timestamps import write_timestamp
 
@@ -28,14 +28,15 @@ def event_time(header_ns: int, header_digits: int, envelope_ns: int, record_mill
 
 
 @inlined
-def write_event_time(target: U8, position: int, ns: int, digits: int, clock: U8, clock_seconds: int) -> tuple[int, int]:
-    """Write `ns` as RFC 3339; return the position after it and the second that `clock` now holds.
+def write_event_time(target: U8, position: int, ns: int, digits: int, clock: U8, clock_second: I64) -> int:
+    """Write `ns` as RFC 3339, return the position after it.
 
-    `clock`, PADDING bytes, keeps the text of the second `clock_seconds`, because the next row's is mostly the same: a
-    calendar costs more than the rest of the time.
+    `clock`, PADDING bytes, keeps the text of the second `clock_second`, (1,), because the next row's is mostly the
+    same: the calendar costs more than the rest.
     """
     seconds = ns // _SECOND
-    if seconds != clock_seconds:
+    if seconds != clock_second[0]:
+        clock_second[0] = seconds
         write_timestamp(clock, 0, ns, 0)
     copy_bytes(target, position, clock, 0, PADDING)
     position += _SECONDS_END
@@ -51,4 +52,4 @@ def write_event_time(target: U8, position: int, ns: int, digits: int, clock: U8,
             fraction = rest
         position += digits + 1
     target[position] = 0x5A
-    return position + 1, seconds
+    return position + 1

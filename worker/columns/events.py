@@ -1,13 +1,13 @@
 """Events out of columns: every row that has a template becomes one. Knows nothing of Kafka but a record's offset."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Literal, Protocol
 
 import numpy as np
 
 from worker.columns import json_events, msgpack_events
 from worker.columns.layout import I64, MAX_FIELDS, MAX_PARAMETERS, U8, Events, Headers, Matches, Records, Texts
-from worker.columns.pieces import UNKNOWN_TEMPLATE, Known, TemplatePieces, lay_out
+from worker.columns.pieces import UNKNOWN_TEMPLATE, TemplatePieces, lay_out
 from worker.columns.text import PADDING
 from worker.parsing.templates import Template
 from worker.parsing.timestamps import rfc3339
@@ -32,19 +32,8 @@ class _Form(Protocol):
 
     def prepare(self, texts: Texts) -> tuple[Texts, I64]: ...
 
-    def write_rows(
-        self,
-        target: U8,
-        position: int,
-        row: int,
-        event_start: I64,
-        event_length: I64,
-        texts: Texts,
-        headers: Headers,
-        matches: Matches,
-        records: Records,
-        known: Known,
-    ) -> tuple[int, int, int]: ...
+    @property
+    def write_rows(self) -> Callable[..., tuple[int, int, int]]: ...
 
 
 class EventWriter:
@@ -72,9 +61,14 @@ class EventWriter:
                 self._field_is_integer[index * MAX_FIELDS + place] = kind == "integer"
         self._templates = TemplatePieces()
         self._buffer: U8 = np.empty(_FIRST_BYTES, np.uint8)
-        self._edge = np.zeros(2 * MAX_PARAMETERS, np.int64)
-        self._edge_characters = np.zeros(2 * MAX_PARAMETERS, np.int64)
-        self._clock = np.zeros(PADDING, np.uint8)
+        # Where parameters start and end in what is written, the characters before; the last second's text, and it.
+        edges = 2 * MAX_PARAMETERS
+        self._scratch = (
+            np.zeros(edges, np.int64),
+            np.zeros(edges, np.int64),
+            np.zeros(PADDING, np.uint8),
+            np.zeros(1, np.int64),
+        )
 
     def set_template(self, row: int, template: Template) -> None:
         """Let `row` of the template table be `template` from now on.
@@ -126,23 +120,18 @@ class EventWriter:
         start = np.empty(texts.start.size, np.int64)
         length = np.empty(texts.start.size, np.int64)
         texts, attribute_count = self._form.prepare(texts)
-        known = Known(
-            fixed=self._fixed,
-            batch=batch,
-            templates=self._templates.columns,
-            field_is_integer=self._field_is_integer,
-            attribute_count=attribute_count,
-            edge=self._edge,
-            edge_characters=self._edge_characters,
-            clock=self._clock,
-            with_offset=topic is not None,
-        )
         offsets = _NO_RECORDS if records is None else records
         buffer = self._buffer
         row = position = 0
         while True:
             row, position, room = self._form.write_rows(
-                buffer, position, row, start, length, texts, headers, matches, offsets, known
+                *(buffer, position, row, start, length),
+                *texts,
+                *headers,
+                *(matches.template, matches.tier, *matches[3:]),
+                *(offsets.offset, offsets.timestamp),
+                *(*self._fixed, *batch, *self._templates.columns, self._field_is_integer, attribute_count),
+                *(*self._scratch, topic is not None),
             )
             if room <= 0:
                 break

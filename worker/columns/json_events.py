@@ -10,8 +10,8 @@ import orjson
 
 from worker.columns.event_times import event_time, write_event_time
 from worker.columns.jit import copy_bytes, inlined, kernel
-from worker.columns.layout import I64, MAX_FIELDS, NO_TIME, TIER_MODEL, U8, Headers, Matches, Records, Texts
-from worker.columns.pieces import UNKNOWN_TEMPLATE, WRONG_PARAMETER_COUNT, Known, put
+from worker.columns.layout import I64, MAX_FIELDS, NO_TIME, TIER_MODEL, U8, Texts
+from worker.columns.pieces import UNKNOWN_TEMPLATE, WRONG_PARAMETER_COUNT, numbered, put
 from worker.columns.text import PADDING, copy_padded, write_cut_text, write_integer, write_text
 from worker.columns.types import parameter_type_code
 from worker.parsing.templates import Template
@@ -22,13 +22,13 @@ SEVERITIES = ("TRACE", "DEBUG", "INFO", "WARN", "ERROR", "FATAL")
 MAX_SEVERITY = 4 * len(SEVERITIES)
 
 # Pieces that hold for a writer's life, by number.
-_TIMESTAMP, _LEVEL, _BODY, _VALUE, _NEXT_VALUE, _END, _PARAMETERS_END, _NO_PARAMETERS, _RESOURCE = range(9)
+_TIMESTAMP, _LEVEL, _BODY, _VALUE, _NEXT_VALUE, _END, _PARAMETERS_END, _NO_PARAMETERS, _RESOURCE = numbered(9)
 _FIRST_LEVEL_END = 9  # by severity number: what follows a level as written
 _FIRST_SEVERITY = _FIRST_LEVEL_END + MAX_SEVERITY + 1  # by severity number: where no level is written
 _FIRST_TYPE = _FIRST_SEVERITY + MAX_SEVERITY + 1
 _FIRST_FIELD = _FIRST_TYPE + len(TYPES)  # by format * MAX_FIELDS + field
 # Pieces of one batch.
-_TIMED, _UNTIMED, _PROVENANCE, _HIT, _MISS, _CLOSE = range(6)
+_TIMED, _UNTIMED, _PROVENANCE, _HIT, _MISS, _CLOSE = numbered(6)
 # A template's pieces; then one per parameter.
 _HEAD, _CONFIDENCE, _FIRST_NAME = range(3)
 
@@ -119,109 +119,156 @@ def write_rows(
     row: int,
     event_start: I64,
     event_length: I64,
-    texts: Texts,
-    headers: Headers,
-    matches: Matches,
-    records: Records,
-    known: Known,
+    source: U8,
+    text_start: I64,
+    text_length: I64,
+    text_record: I64,
+    attributes: U8,
+    attributes_start: I64,
+    attributes_length: I64,
+    envelope_time: I64,
+    envelope_severity: U8,
+    header_format: I64,
+    message_start: I64,
+    message_length: I64,
+    header_time: I64,
+    header_digits: U8,
+    header_severity: U8,
+    level_start: I64,
+    level_length: I64,
+    field_start: I64,
+    field_length: I64,
+    row_template: I64,
+    tier: U8,
+    first_parameter: I64,
+    parameter_count: I64,
+    parameter_start: I64,
+    parameter_end: I64,
+    offset: I64,
+    record_time: I64,
+    fixed: U8,
+    fixed_edges: I64,
+    batch: U8,
+    batch_edges: I64,
+    templates: U8,
+    template_edges: I64,
+    template_first: I64,
+    template_parameters: I64,
+    field_is_integer: U8,
+    attribute_count: I64,  # noqa: ARG001  # only MessagePack counts
+    edge: I64,
+    edge_characters: I64,
+    clock: U8,
+    clock_second: I64,
+    with_offset: bool,
 ) -> tuple[int, int, int]:
     """Write the events of the rows from `row` on.
 
     Returns the row that comes next, the position after its predecessors, and 0 at the end, the bytes of room that the
-    row needs where `target` has fewer, or an error of `pieces`.
+    row needs where `target` has fewer, or an error of `pieces`. The arrays
+    are those of `Texts`, `Headers`, `Matches`, `Records`, `Pieces` and `Fragments`, one by one: out of tuples, numba
+    would count references at each use.
     """
-    source = texts.buffer
-    fixed, batch, templates = known.fixed, known.batch, known.templates
-    edge, edge_characters = known.edge, known.edge_characters
-    second = NO_TIME  # no time's second: the clock holds nothing yet
-    batch_room = fixed.buffer.size + batch.buffer.size + PADDING + 128
-    while row < texts.start.size:
-        template = matches.template[row]
+    clock_second[0] = NO_TIME  # no time's second: the clock holds nothing yet
+    batch_room = fixed.size + batch.size + PADDING + 128
+    while row < text_start.size:
+        template = row_template[row]
         event_start[row] = position
         event_length[row] = -1
-        if template < 0 or texts.length[row] < 0:
+        if template < 0 or text_length[row] < 0:
             row += 1
             continue
-        if template >= templates.first.size or templates.first[template] < 0:
+        if template >= template_first.size or template_first[template] < 0:
             return row, position, UNKNOWN_TEMPLATE
-        count = templates.parameter_count[template]
-        if matches.parameter_count[row] != count:
+        count = template_parameters[template]
+        if parameter_count[row] != count:
             return row, position, WRONG_PARAMETER_COUNT
-        piece = templates.first[template]
-        first = matches.first_parameter[row]
-        header = headers.format[row]
-        text = max(headers.message_length[row], 0) + max(headers.level_length[row], 0)
+        piece = template_first[template]
+        first = first_parameter[row]
+        header = header_format[row]
+        text = max(message_length[row], 0) + max(level_length[row], 0)
         for parameter in range(first, first + count):
-            text += max(matches.end[parameter] - matches.start[parameter], 0)
+            text += max(parameter_end[parameter] - parameter_start[parameter], 0)
         if header >= 0:
             for field in range(MAX_FIELDS):
-                text += max(headers.field_length[row, field], 0)
-        pieces = templates.edges[piece + _FIRST_NAME + count] - templates.edges[piece]
+                text += max(field_length[row, field], 0)
+        pieces = template_edges[piece + _FIRST_NAME + count] - template_edges[piece]
         # An escape is six bytes for one.
-        room = batch_room + 6 * text + pieces + _PARAMETER_ROOM * count + max(texts.attributes_length[row], 0)
+        room = batch_room + 6 * text + pieces + _PARAMETER_ROOM * count + max(attributes_length[row], 0)
         if position + room > target.size:
             return row, position, room
 
-        record = texts.record[row]
+        record = text_record[row]
         ns, digits = event_time(
-            headers.timestamp[row],
-            int(headers.precision[row]),
-            texts.timestamp[row],
-            records.timestamp[record] if 0 <= record < records.timestamp.size else -1,
+            header_time[row],
+            int(header_digits[row]),
+            envelope_time[row],
+            record_time[record] if 0 <= record < record_time.size else -1,
         )
         if ns != NO_TIME:
-            position = put(target, position, fixed.buffer, fixed.edges, _TIMESTAMP)
-            position, second = write_event_time(target, position, ns, digits, known.clock, second)
-            position = put(target, position, batch.buffer, batch.edges, _TIMED)
+            position = put(target, position, fixed, fixed_edges, _TIMESTAMP)
+            position = write_event_time(target, position, ns, digits, clock, clock_second)
+            position = put(target, position, batch, batch_edges, _TIMED)
         else:
-            position = put(target, position, batch.buffer, batch.edges, _UNTIMED)
+            position = put(target, position, batch, batch_edges, _UNTIMED)
 
-        severity = int(headers.severity[row])
+        severity = int(header_severity[row])
         if severity == 0:
-            severity = int(texts.severity[row])
+            severity = int(envelope_severity[row])
         if severity > MAX_SEVERITY:
             severity = 0
-        if headers.level_length[row] > 0:
-            start = headers.level_start[row]
-            end = start + headers.level_length[row]
-            position = put(target, position, fixed.buffer, fixed.edges, _LEVEL)
+        if level_length[row] > 0:
+            start = level_start[row]
+            end = start + level_length[row]
+            position = put(target, position, fixed, fixed_edges, _LEVEL)
             position, _, _ = write_text(target, position, source, start, end, end, True)
-            position = put(target, position, fixed.buffer, fixed.edges, _FIRST_LEVEL_END + severity)
+            position = put(target, position, fixed, fixed_edges, _FIRST_LEVEL_END + severity)
         else:
-            position = put(target, position, fixed.buffer, fixed.edges, _FIRST_SEVERITY + severity)
+            position = put(target, position, fixed, fixed_edges, _FIRST_SEVERITY + severity)
 
-        position = put(target, position, fixed.buffer, fixed.edges, _BODY)
-        start = headers.message_start[row]
-        end = start + headers.message_length[row]
+        position = put(target, position, fixed, fixed_edges, _BODY)
+        start = message_start[row]
+        end = start + message_length[row]
         position = write_cut_text(
-            target, position, source, start, end, matches.start, matches.end, first, count, edge, edge_characters, True
+            target,
+            position,
+            source,
+            start,
+            end,
+            parameter_start,
+            parameter_end,
+            first,
+            count,
+            edge,
+            edge_characters,
+            True,
         )
-        position = put(target, position, fixed.buffer, fixed.edges, _RESOURCE)
+        position = put(target, position, fixed, fixed_edges, _RESOURCE)
 
-        position = put(target, position, templates.buffer, templates.edges, piece + _HEAD)
+        position = put(target, position, templates, template_edges, piece + _HEAD)
         for parameter in range(count):
-            position = put(target, position, fixed.buffer, fixed.edges, _VALUE if parameter == 0 else _NEXT_VALUE)
+            position = put(target, position, fixed, fixed_edges, _VALUE if parameter == 0 else _NEXT_VALUE)
             written = edge[2 * parameter]
             position = copy_padded(target, position, target, written, edge[2 * parameter + 1] - written)
-            value_start = min(max(matches.start[first + parameter], start), end)
-            value_end = min(max(matches.end[first + parameter], value_start), end)
+            value_start = min(max(parameter_start[first + parameter], start), end)
+            value_end = min(max(parameter_end[first + parameter], value_start), end)
             kind = parameter_type_code(source, value_start, value_end)
-            position = put(target, position, fixed.buffer, fixed.edges, _FIRST_TYPE + kind)
-            position = put(target, position, templates.buffer, templates.edges, piece + _FIRST_NAME + parameter)
+            position = put(target, position, fixed, fixed_edges, _FIRST_TYPE + kind)
+            position = put(target, position, templates, template_edges, piece + _FIRST_NAME + parameter)
             position = write_integer(target, position, edge_characters[2 * parameter])
-            position = put(target, position, fixed.buffer, fixed.edges, _END)
+            position = put(target, position, fixed, fixed_edges, _END)
             position = write_integer(target, position, edge_characters[2 * parameter + 1])
-        position = put(target, position, fixed.buffer, fixed.edges, _PARAMETERS_END if count > 0 else _NO_PARAMETERS)
+        position = put(target, position, fixed, fixed_edges, _PARAMETERS_END if count > 0 else _NO_PARAMETERS)
 
         if header >= 0:
             for field in range(MAX_FIELDS):
-                length = headers.field_length[row, field]
+                length = field_length[row, field]
                 if length <= 0:
                     continue
-                start = headers.field_start[row, field]
+                start = field_start[row, field]
                 place = header * MAX_FIELDS + field
-                position = put(target, position, fixed.buffer, fixed.edges, _FIRST_FIELD + place)
-                if known.field_is_integer[place] != 0 and is_json_integer(source, start, length):
+                position = put(target, position, fixed, fixed_edges, _FIRST_FIELD + place)
+                if field_is_integer[place] != 0 and is_json_integer(source, start, length):
                     copy_bytes(target, position, source, start, length)
                     position += length
                 else:
@@ -232,18 +279,18 @@ def write_rows(
                     target[position] = 0x22
                     position += 1
 
-        length = texts.attributes_length[row]
+        length = attributes_length[row]
         if length > 0:
             target[position] = 0x2C
-            copy_bytes(target, position + 1, texts.attributes_buffer, texts.attributes_start[row], length)
+            copy_bytes(target, position + 1, attributes, attributes_start[row], length)
             position += length + 1
 
-        position = put(target, position, batch.buffer, batch.edges, _PROVENANCE)
-        if known.with_offset:
-            position = write_integer(target, position, records.offset[record])
-        position = put(target, position, batch.buffer, batch.edges, _MISS if matches.tier[row] == TIER_MODEL else _HIT)
-        position = put(target, position, templates.buffer, templates.edges, piece + _CONFIDENCE)
-        position = put(target, position, batch.buffer, batch.edges, _CLOSE)
+        position = put(target, position, batch, batch_edges, _PROVENANCE)
+        if with_offset:
+            position = write_integer(target, position, offset[record])
+        position = put(target, position, batch, batch_edges, _MISS if tier[row] == TIER_MODEL else _HIT)
+        position = put(target, position, templates, template_edges, piece + _CONFIDENCE)
+        position = put(target, position, batch, batch_edges, _CLOSE)
         event_length[row] = position - event_start[row]
         row += 1
     return row, position, 0

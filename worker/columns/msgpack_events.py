@@ -13,21 +13,21 @@ import orjson
 from worker.columns.event_times import event_time, write_event_time
 from worker.columns.jit import copy_bytes, inlined, kernel
 from worker.columns.json_events import MAX_SEVERITY, SEVERITIES, is_json_integer
-from worker.columns.layout import I64, MAX_FIELDS, NO_TIME, TIER_MODEL, U8, Headers, Matches, Records, Texts
-from worker.columns.pieces import UNKNOWN_TEMPLATE, WRONG_PARAMETER_COUNT, Known, put
+from worker.columns.layout import I64, MAX_FIELDS, NO_TIME, TIER_MODEL, U8, Texts
+from worker.columns.pieces import UNKNOWN_TEMPLATE, WRONG_PARAMETER_COUNT, numbered, put
 from worker.columns.text import PADDING, copy_padded, write_cut_text, write_text
 from worker.columns.types import parameter_type_code
 from worker.parsing.templates import Template
 from worker.parsing.types import TYPES
 
 # Pieces that hold for a writer's life, by number.
-_TIMESTAMP, _LEVEL, _BODY, _VALUE, _END, _RESOURCE = range(6)
+_TIMESTAMP, _LEVEL, _BODY, _VALUE, _END, _RESOURCE = numbered(6)
 _FIRST_NUMBER = 6  # by severity number: where a level is written
 _FIRST_SEVERITY = _FIRST_NUMBER + MAX_SEVERITY + 1  # by severity number: where none is
 _FIRST_TYPE = _FIRST_SEVERITY + MAX_SEVERITY + 1
 _FIRST_FIELD = _FIRST_TYPE + len(TYPES)  # by format * MAX_FIELDS + field
 # Pieces of one batch.
-_OBSERVED, _PROVENANCE, _HIT, _MISS, _TERMINATOR = range(5)
+_OBSERVED, _PROVENANCE, _HIT, _MISS, _TERMINATOR = numbered(5)
 # A template's pieces; then one per parameter.
 _HEAD, _CONFIDENCE, _FIRST_NAME = range(3)
 
@@ -197,90 +197,126 @@ def write_rows(
     row: int,
     event_start: I64,
     event_length: I64,
-    texts: Texts,
-    headers: Headers,
-    matches: Matches,
-    records: Records,
-    known: Known,
+    source: U8,
+    text_start: I64,
+    text_length: I64,
+    text_record: I64,
+    attributes: U8,
+    attributes_start: I64,
+    attributes_length: I64,
+    envelope_time: I64,
+    envelope_severity: U8,
+    header_format: I64,
+    message_start: I64,
+    message_length: I64,
+    header_time: I64,
+    header_digits: U8,
+    header_severity: U8,
+    level_start: I64,
+    level_length: I64,
+    field_start: I64,
+    field_length: I64,
+    row_template: I64,
+    tier: U8,
+    first_parameter: I64,
+    parameter_count: I64,
+    parameter_start: I64,
+    parameter_end: I64,
+    offset: I64,
+    record_time: I64,
+    fixed: U8,
+    fixed_edges: I64,
+    batch: U8,
+    batch_edges: I64,
+    templates: U8,
+    template_edges: I64,
+    template_first: I64,
+    template_parameters: I64,
+    field_is_integer: U8,
+    attribute_count: I64,
+    edge: I64,
+    edge_characters: I64,
+    clock: U8,
+    clock_second: I64,
+    with_offset: bool,
 ) -> tuple[int, int, int]:
     """Write the events of the rows from `row` on; `texts` is what `prepare` made of them.
 
     Returns the row that comes next, the position after its predecessors, and 0 at the end, the bytes of room that the
-    row needs where `target` has fewer, or an error of `pieces`.
+    row needs where `target` has fewer, or an error of `pieces`. The arrays
+    are those of `Texts`, `Headers`, `Matches`, `Records`, `Pieces` and `Fragments`, one by one: out of tuples, numba
+    would count references at each use.
     """
-    source = texts.buffer
-    fixed, batch, templates = known.fixed, known.batch, known.templates
-    edge, edge_characters = known.edge, known.edge_characters
-    second = NO_TIME  # no time's second: the clock holds nothing yet
-    batch_room = fixed.buffer.size + batch.buffer.size + PADDING + 256
-    while row < texts.start.size:
-        template = matches.template[row]
+    clock_second[0] = NO_TIME  # no time's second: the clock holds nothing yet
+    batch_room = fixed.size + batch.size + PADDING + 256
+    while row < text_start.size:
+        template = row_template[row]
         event_start[row] = position
         event_length[row] = -1
-        if template < 0 or texts.length[row] < 0:
+        if template < 0 or text_length[row] < 0:
             row += 1
             continue
-        if template >= templates.first.size or templates.first[template] < 0:
+        if template >= template_first.size or template_first[template] < 0:
             return row, position, UNKNOWN_TEMPLATE
-        count = templates.parameter_count[template]
-        if matches.parameter_count[row] != count:
+        count = template_parameters[template]
+        if parameter_count[row] != count:
             return row, position, WRONG_PARAMETER_COUNT
-        piece = templates.first[template]
-        first = matches.first_parameter[row]
-        header = headers.format[row]
-        text = max(headers.message_length[row], 0) + max(headers.level_length[row], 0)
+        piece = template_first[template]
+        first = first_parameter[row]
+        header = header_format[row]
+        text = max(message_length[row], 0) + max(level_length[row], 0)
         for parameter in range(first, first + count):
-            text += max(matches.end[parameter] - matches.start[parameter], 0)
-        members = _ATTRIBUTES + known.attribute_count[row] + (_PLACE_ATTRIBUTES if known.with_offset else 0)
+            text += max(parameter_end[parameter] - parameter_start[parameter], 0)
+        members = _ATTRIBUTES + attribute_count[row] + (_PLACE_ATTRIBUTES if with_offset else 0)
         if header >= 0:
             for field in range(MAX_FIELDS):
-                if headers.field_length[row, field] > 0:
-                    text += headers.field_length[row, field]
+                if field_length[row, field] > 0:
+                    text += field_length[row, field]
                     members += 1
-        pieces = templates.edges[piece + _FIRST_NAME + count] - templates.edges[piece]
+        pieces = template_edges[piece + _FIRST_NAME + count] - template_edges[piece]
         # A replaced byte is three.
-        room = batch_room + 3 * text + pieces + _PARAMETER_ROOM * count + max(texts.attributes_length[row], 0)
+        room = batch_room + 3 * text + pieces + _PARAMETER_ROOM * count + max(attributes_length[row], 0)
         if position + room > target.size:
             return row, position, room
 
-        record = texts.record[row]
+        record = text_record[row]
         ns, digits = event_time(
-            headers.timestamp[row],
-            int(headers.precision[row]),
-            texts.timestamp[row],
-            records.timestamp[record] if 0 <= record < records.timestamp.size else -1,
+            header_time[row],
+            int(header_digits[row]),
+            envelope_time[row],
+            record_time[record] if 0 <= record < record_time.size else -1,
         )
-        severity = int(headers.severity[row])
+        severity = int(header_severity[row])
         if severity == 0:
-            severity = int(texts.severity[row])
+            severity = int(envelope_severity[row])
         if severity > MAX_SEVERITY:
             severity = 0
-        level_length = headers.level_length[row]
+        level_size = level_length[row]
 
         opening = position
         position += 1
         map_size = 4
         if ns != NO_TIME:
             map_size += 1
-            position = put(target, position, fixed.buffer, fixed.edges, _TIMESTAMP)
-            after, second = write_event_time(target, position + 1, ns, digits, known.clock, second)
+            position = put(target, position, fixed, fixed_edges, _TIMESTAMP)
+            after = write_event_time(target, position + 1, ns, digits, clock, clock_second)
             target[position] = 0xA0 | (after - position - 1)
             position = after
-        position = put(target, position, batch.buffer, batch.edges, _OBSERVED)
-        if level_length > 0:
+        position = put(target, position, batch, batch_edges, _OBSERVED)
+        if level_size > 0:
             map_size += 2 if severity > 0 else 1
-            start = headers.level_start[row]
-            position = put(target, position, fixed.buffer, fixed.edges, _LEVEL)
-            position = _write_string(target, position, source, start, start + level_length)
-            position = put(target, position, fixed.buffer, fixed.edges, _FIRST_NUMBER + severity)
+            start = level_start[row]
+            position = put(target, position, fixed, fixed_edges, _LEVEL)
+            position = _write_string(target, position, source, start, start + level_size)
+            position = put(target, position, fixed, fixed_edges, _FIRST_NUMBER + severity)
         else:
             map_size += 2 if severity > 0 else 0
-            position = put(target, position, fixed.buffer, fixed.edges, _FIRST_SEVERITY + severity)
+            position = put(target, position, fixed, fixed_edges, _FIRST_SEVERITY + severity)
         target[opening] = 0x80 | map_size
 
-        position = put(target, position, fixed.buffer, fixed.edges, _BODY)
-        start = headers.message_start[row]
-        end = start + headers.message_length[row]
+        position = put(target, position, fixed, fixed_edges, _BODY)
+        start = message_start[row]
+        end = start + message_length[row]
         reserved = _string_header_size(end - start)
         body = position
         position = write_cut_text(
@@ -289,8 +325,8 @@ def write_rows(
             source,
             start,
             end,
-            matches.start,
-            matches.end,
+            parameter_start,
+            parameter_end,
             first,
             count,
             edge,
@@ -298,7 +334,7 @@ def write_rows(
             False,
         )
         moved = _settle_string(target, body, reserved, position - body - reserved)
-        position = put(target, position + moved, fixed.buffer, fixed.edges, _RESOURCE)
+        position = put(target, position + moved, fixed, fixed_edges, _RESOURCE)
 
         if members < 16:
             target[position] = 0x80 | members
@@ -307,34 +343,34 @@ def write_rows(
             position = _write_big_endian(target, position, 0xDE, members, 2)
         else:
             position = _write_big_endian(target, position, 0xDF, members, 4)
-        position = put(target, position, templates.buffer, templates.edges, piece + _HEAD)
+        position = put(target, position, templates, template_edges, piece + _HEAD)
         for parameter in range(count):
             name = piece + _FIRST_NAME + parameter
-            is_named = templates.edges[name + 1] - templates.edges[name] > _START_BYTES
+            is_named = template_edges[name + 1] - template_edges[name] > _START_BYTES
             target[position] = 0x85 if is_named else 0x84
-            position = put(target, position + 1, fixed.buffer, fixed.edges, _VALUE)
+            position = put(target, position + 1, fixed, fixed_edges, _VALUE)
             written = edge[2 * parameter] + moved
             length = edge[2 * parameter + 1] + moved - written
             position = _write_string_header(target, position, length)
             position = copy_padded(target, position, target, written, length)
-            value_start = min(max(matches.start[first + parameter], start), end)
-            value_end = min(max(matches.end[first + parameter], value_start), end)
+            value_start = min(max(parameter_start[first + parameter], start), end)
+            value_end = min(max(parameter_end[first + parameter], value_start), end)
             kind = parameter_type_code(source, value_start, value_end)
-            position = put(target, position, fixed.buffer, fixed.edges, _FIRST_TYPE + kind)
-            position = put(target, position, templates.buffer, templates.edges, name)
+            position = put(target, position, fixed, fixed_edges, _FIRST_TYPE + kind)
+            position = put(target, position, templates, template_edges, name)
             position = write_msgpack_integer(target, position, edge_characters[2 * parameter])
-            position = put(target, position, fixed.buffer, fixed.edges, _END)
+            position = put(target, position, fixed, fixed_edges, _END)
             position = write_msgpack_integer(target, position, edge_characters[2 * parameter + 1])
 
         if header >= 0:
             for field in range(MAX_FIELDS):
-                length = headers.field_length[row, field]
+                length = field_length[row, field]
                 if length <= 0:
                     continue
-                start = headers.field_start[row, field]
+                start = field_start[row, field]
                 place = header * MAX_FIELDS + field
-                position = put(target, position, fixed.buffer, fixed.edges, _FIRST_FIELD + place)
-                if known.field_is_integer[place] != 0 and is_json_integer(source, start, length):
+                position = put(target, position, fixed, fixed_edges, _FIRST_FIELD + place)
+                if field_is_integer[place] != 0 and is_json_integer(source, start, length):
                     number = 0
                     for at in range(start, start + length):
                         if source[at] != 0x2D:
@@ -344,17 +380,17 @@ def write_rows(
                 else:
                     position = _write_string(target, position, source, start, start + length)
 
-        length = texts.attributes_length[row]
+        length = attributes_length[row]
         if length > 0:
-            copy_bytes(target, position, texts.attributes_buffer, texts.attributes_start[row], length)
+            copy_bytes(target, position, attributes, attributes_start[row], length)
             position += length
 
-        position = put(target, position, batch.buffer, batch.edges, _PROVENANCE)
-        if known.with_offset:
-            position = write_msgpack_integer(target, position, records.offset[record])
-        position = put(target, position, batch.buffer, batch.edges, _MISS if matches.tier[row] == TIER_MODEL else _HIT)
-        position = put(target, position, templates.buffer, templates.edges, piece + _CONFIDENCE)
-        position = put(target, position, batch.buffer, batch.edges, _TERMINATOR)
+        position = put(target, position, batch, batch_edges, _PROVENANCE)
+        if with_offset:
+            position = write_msgpack_integer(target, position, offset[record])
+        position = put(target, position, batch, batch_edges, _MISS if tier[row] == TIER_MODEL else _HIT)
+        position = put(target, position, templates, template_edges, piece + _CONFIDENCE)
+        position = put(target, position, batch, batch_edges, _TERMINATOR)
         event_length[row] = position - event_start[row]
         row += 1
     return row, position, 0

@@ -1,7 +1,7 @@
 """Bytes rendered ahead of time, side by side in one array, so that kernels only copy them."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 
@@ -33,24 +33,9 @@ class Fragments(NamedTuple):
     parameter_count: I64
 
 
-class Known(NamedTuple):
-    """What the kernels of events are given beside the columns."""
-
-    #: Pieces that hold for a writer's life, those of the batch, those of the templates.
-    fixed: Pieces
-    batch: Pieces
-    templates: Fragments
-    #: Is the field an integer where it looks like one? By format * MAX_FIELDS + field.
-    field_is_integer: U8
-    #: How many attributes each row's envelope adds; all zero where the form does not need to know, (n,).
-    attribute_count: I64
-    #: Scratch: where each parameter starts and ends in what is written, and the characters before, two per parameter.
-    edge: I64
-    edge_characters: I64
-    #: Scratch: the text of the last time, (PADDING,).
-    clock: U8
-    #: Do the events tell their record's offset?
-    with_offset: bool
+def numbered(count: int) -> Sequence[int]:
+    """Give the pieces their numbers. They are NumPy's: for each of Python's own, numba would compile `put` again."""
+    return cast("Sequence[int]", np.arange(count))
 
 
 def lay_out(pieces: Sequence[bytes]) -> Pieces:
