@@ -67,7 +67,7 @@ class Columns(NamedTuple):
     texts: Texts
     headers: Headers
     matches: Matches
-    records: Records
+    records: Records | None
 
 
 class Writer(Protocol):

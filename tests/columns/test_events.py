@@ -301,6 +301,12 @@ def test_a_wrong_number_of_parameters_is_an_error() -> None:
         write_columns(compiled, columns([Row(message=b"x", spans=((0, 1),))]))
 
 
+def test_a_topic_without_records_is_an_error() -> None:
+    """An event that names its topic names its offset, too."""
+    with pytest.raises(ValueError, match="topic t "):
+        write_columns(writer(), columns([Row(message=b"x")])._replace(records=None))
+
+
 def write_columns(compiled: EventWriter, batch: Any) -> None:
     """Write columns as they are."""
     compiled.write(*batch, source="s", topic="t", partition=0, parser_version="p", observed_ns=0)

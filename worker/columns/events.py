@@ -104,9 +104,11 @@ class EventWriter:
 
         Raises:
             LookupError: a row's template was never set, or was cleared.
-            ValueError: a row has not as many parameters as its template.
+            ValueError: a row has not as many parameters as its template, or there is a `topic` without `records`.
 
         """
+        if topic is not None and records is None:
+            raise ValueError(f"events of topic {topic} tell their record's offset: records are missing")
         batch = lay_out(
             self._form.batch_pieces(
                 source=source,
