@@ -105,6 +105,8 @@ class AppSettings:
     max_bytes_in_flight: int = 64 << 20
     #: Longest wait for the broker's acknowledgement of one batch of events, retries included.
     delivery_seconds: float = 120.0
+    #: Let the broker drop what a retry sends twice; not every broker can.
+    is_idempotent: bool = True
     max_produce_bytes_in_flight: int = 32 << 20
     #: Compression and largest size of single records: dead letters.
     record_compression: str | None = None
@@ -245,6 +247,7 @@ class WorkerApp:
             settings.bootstrap_servers.split(","),
             client_id=settings.client_id,
             delivery_seconds=settings.delivery_seconds,
+            is_idempotent=settings.is_idempotent,
             max_bytes_in_flight=settings.max_produce_bytes_in_flight,
             compression=settings.record_compression,
             max_record_bytes=settings.max_record_bytes,

@@ -53,6 +53,7 @@ def app_settings(settings: Settings) -> AppSettings:
         heartbeat_interval_seconds=kafka.heartbeat_interval_ms / 1000,
         rebalance_timeout_seconds=max(kafka.session_timeout_ms, 6_000) / 1000,
         request_timeout_seconds=kafka.request_timeout_ms / 1000,
+        is_idempotent=kafka.enable_idempotence,
         metadata_seconds=kafka.metadata_max_age_ms / 1000,
         max_partition_fetch_bytes=kafka.max_partition_fetch_bytes,
         max_fetch_wait_seconds=kafka.fetch_wait_max_ms / 1000,

@@ -57,7 +57,7 @@ def say(text: str) -> None:
     print(f"\033[1m==> {text}\033[0m" if sys.stdout.isatty() else f"==> {text}", flush=True)
 
 
-def write_settings(folder: Path, broker: str, redis: str, run: str) -> Path:
+def write_settings(folder: Path, broker: str, redis: str, run: str, *, is_embedded: bool) -> Path:
     """Write the worker's settings: a source per sample."""
     sources = "\n".join(
         f'[sources.{name}]\ntopics = ["{run}.{name}"]\nresource = {{ "service.name" = "{name}" }}\n{declared}\n'
@@ -71,6 +71,7 @@ bootstrap_servers = ["{broker}"]
 group_id = "{run}"
 session_timeout_ms = 6000
 heartbeat_interval_ms = 1000
+enable_idempotence = {"false" if is_embedded else "true"}
 [output]
 topic = "{run}.events"
 dead_letter_topic = "{run}.dead-letters"
@@ -79,6 +80,8 @@ url = "redis://{redis}/0"
 [metrics]
 host = "127.0.0.1"
 port = {servers.free_port()}
+[model]
+path = "/work/main/runs/first/checkpoint"
 [log]
 format = "text"
 {sources}
@@ -236,7 +239,7 @@ def main() -> int:
         if arguments.kafka:
             stack.callback(admin.delete_topics, topics)
         say(f"starting the worker on {broker}")
-        worker = Worker(write_settings(folder, broker, redis, run))
+        worker = Worker(write_settings(folder, broker, redis, run, is_embedded=arguments.kafka is None))
         stack.callback(lambda: worker.process.poll() is None and worker.process.kill())
         say(f"ready after {worker.wait_until_ready():.1f} s; feeding {len(SOURCES)} sample logs")
         expected = sum(len(lines_of(source)) for source in SOURCES)

@@ -83,6 +83,8 @@ class Kafka(Group):
     """Time between two signs of life; at most a third of `session_timeout_ms`."""
     max_poll_interval_ms: Annotated[int, Field(ge=1_000, le=3_600_000)] = 300_000
     """Longest time that one batch may take before the group goes on without this worker."""
+    enable_idempotence: bool = True
+    """Does the broker drop what a retry sends twice? Off only for brokers that don't know it."""
     request_timeout_ms: Annotated[int, Field(ge=1_000, le=600_000)] = 40_000
     """Longest wait for an answer of the broker."""
     metadata_max_age_ms: Annotated[int, Field(ge=1_000, le=3_600_000)] = 60_000

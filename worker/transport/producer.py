@@ -49,6 +49,7 @@ class RecordBatchProducer:
         compression: str | None = None,
         max_record_bytes: int = 1 << 20,
         transactional_id: str | None = None,
+        is_idempotent: bool = True,
         security: dict[str, Any] | None = None,
     ) -> None:
         """`delivery_seconds`: longest wait for the acknowledgement, retries included.
@@ -78,7 +79,7 @@ class RecordBatchProducer:
             bootstrap_servers=bootstrap_servers,
             client_id=client_id,
             acks="all",
-            enable_idempotence=True,
+            enable_idempotence=is_idempotent or self._transactional,
             transactional_id=transactional_id,
             request_timeout_ms=int(request_seconds * 1000),
             compression_type=compression,
