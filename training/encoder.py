@@ -5,22 +5,33 @@ import json
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
-import torch
 from safetensors.torch import load_file
 from tokenizers import Regex, Tokenizer
 from tokenizers.models import WordPiece
 from tokenizers.normalizers import BertNormalizer, Replace, Sequence
 from tokenizers.pre_tokenizers import BertPreTokenizer
-from transformers import AutoConfig, AutoModel
 
-from worker.parsing.model import Network, encoder_arguments, read_checkpoint
+from worker.parsing.model import Network, described_network, read_checkpoint
 
 #: Long numbers and hexadecimal numbers become one token each: which digits they hold tells nothing.
 NUMBER, HEX = "2000", "deadbeef"
 _FOLDED = (
     (r"(?<![0-9A-Za-z])(?=[a-fA-F]{0,63}[0-9])(?=[0-9]{0,63}[a-fA-F])[0-9a-fA-F]{4,}(?![0-9A-Za-z])", HEX),
     (r"[0-9]{4,}", NUMBER),
+)
+#: What of the encoder's description a tagger needs.
+_DESCRIPTION = (
+    "model_type",
+    "hidden_size",
+    "hidden_act",
+    "num_attention_heads",
+    "intermediate_size",
+    "layer_norm_eps",
+    "type_vocab_size",
+    "hidden_dropout_prob",
+    "attention_probs_dropout_prob",
 )
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
 
@@ -65,7 +76,7 @@ def small_vocabulary(folder: Path, texts: Iterable[str], size: int) -> list[str]
 
 def starting_point(
     folder: Path, *, layers: int, max_tokens: int, vocabulary: list[str]
-) -> tuple[Network, AutoConfig, Tokenizer]:
+) -> tuple[Network, dict[str, Any], Tokenizer]:
     """Cut the encoder in `folder` down to its first `layers`, `max_tokens` positions and a vocabulary."""
     described = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     weights = load_file(str(folder / "model.safetensors"))
@@ -76,26 +87,19 @@ def starting_point(
     words = weights["embeddings.word_embeddings.weight"]
     likeness = {HEX: "hex", NUMBER: "2000", f"##{NUMBER}": "##00"}
     chosen = [rows.get(token, rows.get(likeness.get(token, ""), rows["[UNK]"])) for token in vocabulary]
-    described |= {
-        "num_hidden_layers": layers,
-        "max_position_embeddings": max_tokens,
-        "vocab_size": len(vocabulary),
-        "pad_token_id": 0,
-    }
-    described.pop("_name_or_path", None)
-    config = AutoConfig.for_model(**described)
-    encoder = AutoModel.from_config(config, add_pooling_layer=False)
+    sizes = {"num_hidden_layers": layers, "max_position_embeddings": max_tokens, "vocab_size": len(vocabulary)}
+    config = {name: described[name] for name in _DESCRIPTION} | sizes
+    network = described_network(config)
     weights["embeddings.word_embeddings.weight"] = words[chosen].clone()
     weights["embeddings.position_embeddings.weight"] = weights["embeddings.position_embeddings.weight"][
         :max_tokens
     ].clone()
-    wanted = encoder.state_dict()
-    encoder.load_state_dict({name: weights[name].to(torch.float32) for name in wanted})
+    network.encoder.load_state_dict({name: weights[name].float() for name in network.encoder.state_dict()})
     tokenizer = folding_tokenizer({token: row for row, token in enumerate(vocabulary)})
-    return Network(encoder, config.hidden_size), config, tokenizer
+    return network, config, tokenizer
 
 
-def continued(folder: Path) -> tuple[Network, AutoConfig, Tokenizer]:
+def continued(folder: Path) -> tuple[Network, dict[str, Any], Tokenizer]:
     """Take up a checkpoint to train on.
 
     Raises:
@@ -103,6 +107,6 @@ def continued(folder: Path) -> tuple[Network, AutoConfig, Tokenizer]:
 
     """
     _, config, tokenizer, weights = read_checkpoint(folder)
-    network = Network(AutoModel.from_config(config, **encoder_arguments(config)), config.hidden_size)
+    network = described_network(config)
     network.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
     return network, config, tokenizer

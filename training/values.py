@@ -41,8 +41,9 @@ _REASONS = (
 )  # fmt: skip
 _STATES = (
     "RUNNING", "STOPPED", "PENDING", "FAILED", "active", "inactive", "Ready", "NOT_READY", "open", "closed", "up",
-    "down",    "ACTIVE", "LEADER", "FOLLOWER", "STARTED", "connected", "disconnected", "OK", "ERROR", "new", "done", "Initialized",
-    "healthy", "degraded", "idle", "busy", "enabled", "disabled", "SUCCESS", "online", "offline", "master", "replica",
+    "down", "ACTIVE", "LEADER", "FOLLOWER", "STARTED", "connected", "disconnected", "OK", "ERROR", "new", "done",
+    "Initialized", "healthy", "degraded", "idle", "busy", "enabled", "disabled", "SUCCESS", "online", "offline",
+    "replica",
 )  # fmt: skip
 _EXTENSIONS = (
     "log", "txt", "conf", "json", "yaml", "xml", "py", "java", "jar", "so", "db", "tmp", "gz", "csv", "sock", "pid",

@@ -14,7 +14,7 @@ from transformers import AutoConfig, AutoModel
 from training.encoder import folding_tokenizer
 from worker.errors import WrongModel
 from worker.parsing.checkpoint import ABOUT, CONFIG, FEATURE_SIZES, FILES, TOKENIZER, WEIGHTS, About, checkpoint_version
-from worker.parsing.model import Network, Tagger, features, serving_dtype, tokenize, write_checkpoint
+from worker.parsing.model import Tagger, described_network, features, serving_dtype, tokenize, write_checkpoint
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789.:/-_=[]()'\","
 VOCABULARY = [
@@ -31,6 +31,13 @@ VOCABULARY = [
 ]
 
 
+CONFIGURATION = {
+    "model_type": "bert", "vocab_size": len(VOCABULARY), "hidden_size": 16, "num_hidden_layers": 1,
+    "num_attention_heads": 2, "intermediate_size": 32, "max_position_embeddings": 32,
+}  # fmt: skip
+ABOUT_IT = About(name="tiny", max_tokens=32, origin="a test")
+
+
 def small_tokenizer() -> Tokenizer:
     """Make a tokenizer of single characters."""
     return folding_tokenizer({token: row for row, token in enumerate(VOCABULARY)})
@@ -40,14 +47,7 @@ def small_tokenizer() -> Tokenizer:
 def checkpoint(tmp_path: Path) -> Path:
     """Write a checkpoint of a very small encoder with random weights."""
     torch.manual_seed(1)
-    config = AutoConfig.for_model(
-        "bert", vocab_size=len(VOCABULARY), hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
-        intermediate_size=32, max_position_embeddings=32,
-    )  # fmt: skip
-    network = Network(AutoModel.from_config(config, add_pooling_layer=False), 16)
-    write_checkpoint(
-        tmp_path / "one", network, config, small_tokenizer(), About(name="tiny", max_tokens=32, origin="a test")
-    )
+    write_checkpoint(tmp_path / "one", described_network(CONFIGURATION), CONFIGURATION, small_tokenizer(), ABOUT_IT)
     return tmp_path / "one"
 
 
@@ -179,8 +179,7 @@ def test_weights_that_are_no_numbers_are_a_wrong_model(checkpoint: Path) -> None
     tagger = Tagger.load(checkpoint, device="cpu")
     network = tagger._network
     network.head.weight.data[0, 0] = float("nan")
-    config = AutoConfig.for_model(**json.loads((checkpoint / CONFIG).read_text()))
-    write_checkpoint(checkpoint, network, config, small_tokenizer(), tagger.about)
+    write_checkpoint(checkpoint, network, CONFIGURATION, small_tokenizer(), ABOUT_IT)
     with pytest.raises(WrongModel, match="no numbers"):
         Tagger.load(checkpoint, device="cpu")
 
@@ -209,3 +208,37 @@ def test_the_precision_serves_the_processor() -> None:
     capable = torch.cpu.get_capabilities()
     expected = torch.bfloat16 if capable.get("avx512_bf16") or capable.get("amx_bf16") else torch.float32
     assert expected == serving_dtype(torch.device("cpu"))
+
+
+def test_bert_is_that_of_transformers() -> None:
+    """The same weights give the same hidden states as in Transformers, padding or not."""
+    ours = described_network(CONFIGURATION).encoder.eval()
+    theirs = AutoModel.from_config(AutoConfig.for_model(**CONFIGURATION), add_pooling_layer=False).eval()
+    theirs.load_state_dict(ours.state_dict())
+    embedded, mask = torch.randn(3, 7, 16), torch.tensor([[1] * 7, [1] * 4 + [0] * 3, [1] + [0] * 6])
+    with torch.inference_mode():
+        expected = theirs(inputs_embeds=embedded, attention_mask=mask).last_hidden_state
+        actual = ours(inputs_embeds=embedded, attention_mask=mask)
+    torch.testing.assert_close(actual[mask.bool()], expected[mask.bool()], atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"model_type": "distilbert", "dim": 16, "n_heads": 2, "n_layers": 1, "hidden_dim": 32}, {"hidden_act": "relu"}],
+)
+def test_other_encoders_come_from_transformers(tmp_path: Path, change: dict[str, object]) -> None:
+    """An encoder that is not plain BERT is made by Transformers, saved and loaded alike."""
+    config = CONFIGURATION | change
+    write_checkpoint(tmp_path, described_network(config), config, small_tokenizer(), ABOUT_IT)
+    tagger = Tagger.load(tmp_path, device="cpu")
+    assert tagger.tag(tagger.tokenize(["took 5"]), padded=6)[0].shape == (2, 3)
+
+
+@pytest.mark.parametrize(
+    "change", [{"model_type": "no-such"}, {"num_attention_heads": 3}, {"intermediate_size": "wide"}]
+)
+def test_an_encoder_that_cannot_be_is_a_wrong_model(checkpoint: Path, change: dict[str, object]) -> None:
+    """A description of no encoder, or of an impossible one, is refused when loading."""
+    (checkpoint / CONFIG).write_text(json.dumps(CONFIGURATION | change))
+    with pytest.raises(WrongModel, match="config"):
+        Tagger.load(checkpoint, device="cpu")

@@ -1,7 +1,7 @@
 """The tagger: an encoder that says of each token whether it is constant or in a parameter.
 
-Importing this module imports torch and transformers, which takes seconds, so it is imported when a checkpoint is
-loaded. Knows nothing of templates.
+Importing this module imports torch, which takes seconds, so it is imported when a checkpoint is loaded. Knows nothing
+of templates.
 """
 
 import json
@@ -17,9 +17,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel
 
 from worker.errors import WrongModel
+from worker.parsing.bert import Bert
 from worker.parsing.checkpoint import (
     ABOUT,
     CONFIG,
@@ -85,7 +85,8 @@ class Network(nn.Module):
         """
         words = cast("Any", self.encoder).get_input_embeddings()(ids)  # (B, T, H)
         shapes = self.features(features + self.offsets).sum(dim=2)  # (B, T, H)
-        hidden = self.encoder(inputs_embeds=words + shapes, attention_mask=mask).last_hidden_state  # (B, T, H)
+        encoded = self.encoder(inputs_embeds=words + shapes, attention_mask=mask)
+        hidden = encoded if isinstance(encoded, Tensor) else encoded.last_hidden_state  # (B, T, H)
         return cast("Tensor", self.head(hidden))
 
 
@@ -137,6 +138,23 @@ def features(codes: I64, start: I64, end: I64) -> I64:
     return np.stack([shape, np.minimum(end - start, 15), marks[start], marks[end + 1], around], axis=1)
 
 
+def described_network(config: dict[str, Any]) -> Network:
+    """Make the network of an encoder's description, with random weights.
+
+    Raises:
+        WrongModel: no such encoder is known, or its sizes do not fit each other.
+
+    """
+    try:
+        if config["model_type"] == "bert" and config.get("hidden_act", "gelu") == "gelu":
+            return Network(Bert(config), config["hidden_size"])
+        from transformers import AutoConfig, AutoModel  # noqa: PLC0415 - takes seconds, and only other encoders need it
+
+        return Network(AutoModel.from_config(AutoConfig.for_model(**config)), config["hidden_size"])
+    except (ValueError, TypeError, KeyError, RuntimeError) as error:
+        raise WrongModel(f"{CONFIG} describes no encoder that can be run: {error!r}") from error
+
+
 class Tagger:
     """A loaded checkpoint."""
 
@@ -170,9 +188,9 @@ class Tagger:
 
         """
         about, config, tokenizer, weights = read_checkpoint(folder)
-        if about.max_tokens > config.max_position_embeddings:
+        if about.max_tokens > config["max_position_embeddings"]:
             raise WrongModel(f"{folder / ABOUT} gives max_tokens as {about.max_tokens}, {CONFIG} has fewer positions.")
-        network = Network(AutoModel.from_config(config, **encoder_arguments(config)), config.hidden_size)
+        network = described_network(config)
         wanted = network.state_dict()
         shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
         if shapes != {name: tuple(tensor.shape) for name, tensor in wanted.items()}:
@@ -296,7 +314,7 @@ def padded_rows(rows: Sequence[Tokens], special: tuple[int, int, int], width: in
     return torch.from_numpy(ids), torch.from_numpy(shapes), torch.from_numpy(mask)
 
 
-def read_checkpoint(folder: Path) -> tuple[About, AutoConfig, Tokenizer, dict[str, Tensor]]:
+def read_checkpoint(folder: Path) -> tuple[About, dict[str, Any], Tokenizer, dict[str, Tensor]]:
     """Read the four files of a checkpoint.
 
     Raises:
@@ -304,17 +322,14 @@ def read_checkpoint(folder: Path) -> tuple[About, AutoConfig, Tokenizer, dict[st
 
     """
     about = read_about(folder)
-    try:
-        config = AutoConfig.for_model(**json.loads((folder / CONFIG).read_text(encoding="utf-8")))
-    except (ValueError, TypeError, KeyError) as error:
-        raise WrongModel(f"{folder / CONFIG} describes no encoder: {error}") from error
+    config = read_config(folder)
     try:
         tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
     except Exception as error:  # the Rust library raises bare Exceptions
         raise WrongModel(f"{folder / TOKENIZER} is no tokenizer: {error}") from error
-    if tokenizer.get_vocab_size() > config.vocab_size:
+    if tokenizer.get_vocab_size() > config["vocab_size"]:
         raise WrongModel(
-            f"{folder / TOKENIZER} has {tokenizer.get_vocab_size()} tokens, {CONFIG} only {config.vocab_size}."
+            f"{folder / TOKENIZER} has {tokenizer.get_vocab_size()} tokens, {CONFIG} only {config['vocab_size']}."
         )
     try:
         weights = load_file(str(folder / WEIGHTS))
@@ -323,18 +338,32 @@ def read_checkpoint(folder: Path) -> tuple[About, AutoConfig, Tokenizer, dict[st
     return about, config, tokenizer, weights
 
 
-def write_checkpoint(folder: Path, network: Network, config: AutoConfig, tokenizer: Tokenizer, about: About) -> None:
+def read_config(folder: Path) -> dict[str, Any]:
+    """Read the description of the encoder.
+
+    Raises:
+        WrongModel: it is no JSON object, or lacks a size.
+
+    """
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+        sizes = [config[name] for name in ("hidden_size", "vocab_size", "max_position_embeddings", "num_hidden_layers")]
+    except (ValueError, TypeError, KeyError) as error:
+        raise WrongModel(f"{folder / CONFIG} describes no encoder: {error!r}") from error
+    if "model_type" not in config or not all(isinstance(size, int) and size > 0 for size in sizes):
+        raise WrongModel(f"{folder / CONFIG} describes no encoder: it needs a model_type and sizes above zero.")
+    return cast("dict[str, Any]", config)
+
+
+def write_checkpoint(
+    folder: Path, network: Network, config: dict[str, Any], tokenizer: Tokenizer, about: About
+) -> None:
     """Write a checkpoint; weights in half precision, which the labels do not feel."""
     folder.mkdir(parents=True, exist_ok=True)
     (folder / ABOUT).write_text(json.dumps(asdict(about), indent=2) + "\n", encoding="utf-8")
-    (folder / CONFIG).write_text(config.to_json_string(use_diff=True), encoding="utf-8")
+    (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     tokenizer.save(str(folder / TOKENIZER), pretty=False)
     weights = {
         name: tensor.detach().to("cpu", torch.float16).contiguous() for name, tensor in network.state_dict().items()
     }
     save_file(weights, str(folder / WEIGHTS), {"format": "pt"})
-
-
-def encoder_arguments(config: AutoConfig) -> dict[str, bool]:
-    """Leave out the pooling layer of encoders that have one: nothing reads it."""
-    return {"add_pooling_layer": False} if config.model_type in {"bert", "roberta", "xlm-roberta", "camembert"} else {}
