@@ -3,7 +3,7 @@
 import inspect
 
 import pytest
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.consumer import fetcher as fetcher_module
 from aiokafka.consumer.fetcher import READ_COMMITTED, READ_UNCOMMITTED, Fetcher, FetchResult, PartitionRecords
 from aiokafka.producer.message_accumulator import BatchBuilder, MessageAccumulator, MessageBatch
@@ -94,9 +94,11 @@ def test_batch_builder_has_no_more_methods() -> None:
         assert f"_builder.{method}" in called
 
 
-def test_producer_can_still_be_failed_at_once() -> None:
-    """What lets a producer stop without its broker is there."""
-    assert list(inspect.signature(MessageAccumulator.fail_all).parameters) == ["self", "exception"]
+def test_producer_can_still_be_given_up() -> None:
+    """What lets a producer stop without its broker is there: the flag, the sender's task, the client."""
+    source = inspect.getsource(AIOKafkaProducer.stop)
+    for part in ("self._closed = True", "self._sender.sender_task", "self.client.close()"):
+        assert part in source
 
 
 # What the seam makes of a response.

@@ -10,6 +10,7 @@ Produce: `AIOKafkaProducer.send_batch` takes whatever has the methods of its own
 `tests/transport/test_seam.py` fails when aiokafka changes one of these parts.
 """
 
+import asyncio
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
 from types import FunctionType
@@ -19,7 +20,6 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.consumer import consumer as consumer_module
 from aiokafka.consumer import fetcher as fetcher_module
 from aiokafka.consumer.fetcher import READ_COMMITTED, Fetcher, PartitionRecords
-from aiokafka.errors import ProducerClosed
 from aiokafka.record.control_record import ABORT_MARKER, ControlRecord
 from aiokafka.record.default_records import DefaultRecordBatch
 
@@ -188,6 +188,14 @@ class EncodedBatchBuilder:
         return self._encoded.data
 
 
-def give_up(producer: AIOKafkaProducer) -> None:
-    """Fail everything that `producer` holds, so that stopping it does not wait for a broker that may be gone."""
-    producer._message_accumulator.fail_all(ProducerClosed())  # noqa: SLF001 - this module is the place for it
+async def give_up(producer: AIOKafkaProducer) -> None:
+    """Stop `producer` with what it holds undelivered; its own `stop` waits for a broker that may be gone."""
+    producer._closed = True  # noqa: SLF001 - this module is the place for it
+    sender = producer._sender.sender_task  # noqa: SLF001
+    while sender is not None and not sender.done():
+        # Once is not enough: when cancelled it goes on to wait for the requests on their way.
+        sender.cancel()
+        await asyncio.wait([sender], timeout=0.1)
+    if sender is not None and not sender.cancelled():
+        sender.exception()  # looked at, so that asyncio does not complain that nobody did
+    await producer.client.close()
