@@ -12,3 +12,5 @@ numba.config.reload_config()
 # The first example of a property may compile a kernel, which takes seconds.
 hypothesis.settings.register_profile("kernels", deadline=None)
 hypothesis.settings.load_profile("kernels")
+
+pytest_plugins = ("tests.redis_server",)

@@ -349,14 +349,18 @@ class TemplateStore:
         """Translate what goes wrong between here and Redis; while it is paused, don't even try."""
         if time.monotonic() < self._paused_until:
             raise StoreUnavailable("Redis failed a moment ago and is not asked again yet")
+        cancellations = _cancellations()
         try:
             yield
         except (RedisError, OSError) as exc:
             self.failures += 1
             self._paused_until = time.monotonic() + self._limits.pause_seconds
             raise StoreUnavailable(
-                f"Redis does not answer as it should: {exc!r}; check the address and its log"
+                f"Redis does not answer as it should: {type(exc).__name__}: {exc}; check the address and its log"
             ) from exc
+        # Before Python 3.12 asyncio.wait_for, by which the client sends, may lose a cancellation.
+        if _cancellations() > cancellations:
+            raise asyncio.CancelledError
 
     async def _exchange(
         self, scope: str, mode: Mode, learned: Sequence[_Learned] = (), fingerprints: Sequence[int] = ()
@@ -450,6 +454,11 @@ def _merge(waiting: dict[_Key, _Learned], key: _Key, learned: _Learned) -> None:
     before = waiting.pop(key, None)
     fingerprints = (*learned.fingerprints, *(before.fingerprints if before else ()))
     waiting[key] = replace(learned, fingerprints=tuple(dict.fromkeys(fingerprints))[:_MOST_FINGERPRINTS])
+
+
+def _cancellations() -> int:
+    task = asyncio.current_task()
+    return 0 if task is None else task.cancelling()
 
 
 def _fingerprint_bytes(fingerprint: int) -> bytes:

@@ -1,7 +1,7 @@
 """Templates as the bytes that Redis holds: msgpack, never pickle. Knows nothing of connections.
 
 What is read may have been written by anyone, so everything is checked: a value that fails is poisoned, not an error.
-Redis' own packer, which merges templates, writes byte strings and text as one type; so both are read.
+Redis' own packer, which merges templates, knows one type for byte strings and text, so only that one is written.
 """
 
 import msgpack
@@ -16,7 +16,7 @@ MAX_STORED_BYTES = 256 * 1024
 def pack_stored(template: Template) -> bytes:
     """Pack as a list of literals, spacious, names and confidence. The script that merges templates knows this order."""
     fields = [template.literals, template.spacious, template.names, float(template.confidence)]
-    return bytes(msgpack.packb(fields))
+    return bytes(msgpack.packb(fields, use_bin_type=False))
 
 
 def unpack_stored(packed: bytes) -> Template | None:
