@@ -12,24 +12,21 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
+from worker.codec.envelopes.compiled import JsonReader, Mask, Opened, Reader, nothing_opened
 from worker.codec.envelopes.fields import AUTO, PRESETS, Fields
 from worker.codec.envelopes.lines import CriEnvelope, SyslogEnvelope
 from worker.codec.envelopes.otlp import OtlpEnvelope
 from worker.codec.envelopes.structured import JsonEnvelope, MsgpackEnvelope, Structure
 from worker.codec.envelopes.values import Entry
-from worker.columns.layout import I64, NO_TIME, NONE, U8, Records, Texts
+from worker.columns.layout import I64, NONE, U8, Records, Texts
 from worker.errors import TooLarge, Undecodable, WrongSettings
 from worker.parsing.timestamps import zone_of
-
-Mask = npt.NDArray[np.bool_]
 
 #: What `Envelope` takes as its kind, beside the names of `PRESETS`, which are JSON with these fields.
 KINDS = ("auto", "raw", "json", "msgpack", "cri", "syslog", "otlp")
 #: Smallest share of the first records that makes a kind the source's own.
 _SHARE = 0.1
-_NOTHING = np.empty(0, np.uint8)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -125,6 +122,7 @@ class Envelope:
             "syslog": SyslogEnvelope(zone=time_zone, reserved=reserved),
             "otlp": OtlpEnvelope(reserved=reserved, max_depth=max_depth),
         }
+        self._readers: Mapping[str, Reader] = {"json": JsonReader(structure)}
         self._kind = kind if kind in KINDS else "json"
         self._max_record_bytes = max_record_bytes
         self._detection_records = detection_records
@@ -183,14 +181,16 @@ class Envelope:
         return "raw"
 
     def _decode(self, kind: str, records: Records, alive: Mask, dead: list[DeadRow]) -> tuple[Texts, Mask | None]:
+        reader = self._readers.get(kind)
+        opened = reader.open(records, alive) if reader else nothing_opened(records, alive)
         decoded: dict[int, list[Entry]] = {}
-        for row in np.flatnonzero(alive).tolist():
+        for row in opened.left.tolist():
             try:
                 decoded[row] = self._entries(kind, _value(records, row), int(records.timestamp[row]))
             except Undecodable as error:
                 dead.append(DeadRow(record=row, reason=error.reason, error=str(error)))
         dead.sort(key=lambda letter: letter.record)
-        return _columns(_empty(records), decoded)
+        return _columns(opened, decoded)
 
     def _entries(self, kind: str, value: bytes, record_time_ms: int) -> list[Entry]:
         """Decode as `kind`; under `auto` what does not fit is tried as the others, and as text."""
@@ -257,30 +257,14 @@ def _raw(records: Records, alive: Mask) -> Texts:
         if len(buffer):
             last = buffer[np.where(ended, start + length - 1, 0)]
             length -= ended & (last == end)
-    return _empty(records)._replace(buffer=buffer, start=start, length=length)
+    return nothing_opened(records, alive).texts._replace(buffer=buffer, start=start, length=length)
 
 
-def _empty(records: Records) -> Texts:
-    """Return a row without a text for each record."""
-    rows = len(records.offset)
-    zeros = np.zeros(rows, np.int64)
-    return Texts(
-        buffer=_NOTHING,
-        start=zeros,
-        length=np.full(rows, NONE, np.int64),
-        record=np.arange(rows, dtype=np.int64),
-        attributes_buffer=_NOTHING,
-        attributes_start=zeros,
-        attributes_length=zeros,
-        timestamp=np.full(rows, NO_TIME, np.int64),
-        severity=np.zeros(rows, np.uint8),
-    )
-
-
-def _columns(base: Texts, decoded: Mapping[int, Sequence[Entry]]) -> tuple[Texts, Mask | None]:
+def _columns(opened: Opened, decoded: Mapping[int, Sequence[Entry]]) -> tuple[Texts, Mask | None]:
     """Put decoded entries into the rows of their records; a record with several gets several rows."""
+    base, partial = opened.texts, opened.partial.astype(np.bool_)
     if not decoded:
-        return base, None
+        return base, partial if partial.any() else None
     counts = np.ones(len(base.start), np.int64)
     for row, entries in decoded.items():
         counts[row] = max(len(entries), 1)
@@ -300,7 +284,7 @@ def _columns(base: Texts, decoded: Mapping[int, Sequence[Entry]]) -> tuple[Texts
         rows,
         [e.attributes for e in entries],
     )
-    timestamp, severity, partial = base.timestamp[source], base.severity[source], np.zeros(len(source), np.bool_)
+    timestamp, severity, partial = base.timestamp[source], base.severity[source], partial[source]
     timestamp[rows] = [entry.timestamp for entry in entries]
     severity[rows] = [entry.severity for entry in entries]
     partial[rows] = [entry.partial for entry in entries]

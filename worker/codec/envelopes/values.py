@@ -230,13 +230,14 @@ def time_of(value: Any, zone: Zone) -> int:
 
 
 def _epoch_time(text: str) -> int:
-    number = Decimal(text)
+    whole, _, fraction = text.partition(".")
+    number = int(whole)
     if number < _FIRST_EPOCH_SECOND:
         return NO_TIME  # a duration or a count
-    for limit, unit in ((10**11, SECOND), (10**14, 1_000_000), (10**17, 1_000)):
+    for limit, digits in ((10**11, 9), (10**14, 6), (10**17, 3)):
         if number < limit:
-            return int(number * unit)
-    return _in_range(int(number))
+            return _in_range(int(whole + fraction[:digits].ljust(digits, "0")))
+    return _in_range(number)
 
 
 def written_time(
