@@ -1,10 +1,15 @@
-"""`python -m worker.warm_up`: take a few lines through every kernel, so that they lie compiled in the cache.
+"""`python -m worker.warm_up`: run every kernel once, so that they lie compiled in the cache.
 
-Set-up and image builds run it; else the first batch of the first worker compiles for some seconds.
+Set-up and image builds run it; else the first batch of the first worker compiles for some seconds. The parts need
+nothing of each other, so that two processes share the work.
 """
 
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
+from multiprocessing import get_context
 from typing import Literal
 
 import numpy as np
@@ -13,7 +18,7 @@ from worker.codec.envelopes import Envelope
 from worker.codec.multiline import Joiner
 from worker.columns.events import EventWriter
 from worker.columns.headers import HeaderSplitter
-from worker.columns.layout import Events, Records
+from worker.columns.layout import MAX_FIELDS, NO_TIME, Events, Headers, Matches, Records, Texts
 from worker.columns.matching import TemplateTable
 from worker.columns.records import encode_headers, read_record_batch, write_record_batches
 from worker.parsing.headers import PRESETS
@@ -50,62 +55,119 @@ def records_of(lines: tuple[bytes, ...]) -> Records:
     )
 
 
-def warm_up(tell: Callable[[str, float], None]) -> None:
-    """Run every kernel once; `tell` hears of each part and the seconds it took."""
-    begun = time.perf_counter()
+def _texts(records: Records) -> Texts:
+    return Envelope("raw").open(records).texts
 
-    def done(part: str) -> None:
-        nonlocal begun
-        now = time.perf_counter()
-        tell(part, now - begun)
-        begun = now
 
+def _headers(texts: Texts) -> Headers:
+    """Say that every text is a message, without a kernel."""
+    nothing = np.zeros(texts.start.size, np.int64)
+    return Headers(
+        format=nothing - 1,
+        message_start=texts.start,
+        message_length=texts.length,
+        timestamp=nothing + NO_TIME,
+        precision=nothing.astype(np.uint8),
+        severity=nothing.astype(np.uint8),
+        level_start=nothing,
+        level_length=nothing,
+        field_start=np.zeros((nothing.size, MAX_FIELDS), np.int64),
+        field_length=np.zeros((nothing.size, MAX_FIELDS), np.int64),
+    )
+
+
+def _matches(texts: Texts) -> Matches:
+    """Say that every text is a miss, without a kernel."""
+    nothing = np.zeros(texts.start.size, np.int64)
+    return Matches(
+        template=nothing - 1,
+        tier=nothing.astype(np.uint8),
+        fingerprint=nothing.astype(np.uint64),
+        first_parameter=nothing,
+        parameter_count=nothing,
+        start=nothing[:0],
+        end=nothing[:0],
+    )
+
+
+def write_events(form: Literal["json", "msgpack"]) -> None:
+    """Compile the event writer."""
+    records = records_of(_LINES)
+    texts = _texts(records)
+    EventWriter(resource={}, format=form).write(
+        texts,
+        _headers(texts),
+        _matches(texts),
+        records,
+        source="warm-up",
+        topic="warm-up",
+        partition=0,
+        parser_version="none",
+        observed_ns=0,
+    )
+
+
+def look_up() -> None:
+    """Compile the matcher."""
+    texts = _texts(records_of(_LINES))
+    table = TemplateTable(capacity=64, fingerprint_capacity=64)
+    table.add(Template.cut(b"accepted 10.0.0.7:5121 after 12 ms", [(9, 22), (29, 31)]), 0)
+    table.add(Template.cut(b"accepted 10.0.0.7:5121 after 12 s", [(9, 22), (29, 33)]), 0)
+    table.look_up(texts, _headers(texts), 0)
+
+
+def split_headers() -> None:
+    """Compile the header splitter."""
+    texts = _texts(records_of(_LINES))
+    HeaderSplitter([PRESETS["log4j-hadoop"]], "Europe/Berlin").split(texts, np.zeros(texts.start.size, np.int64))
+
+
+def read_and_write_record_batches() -> None:
+    """Compile the record-batch codec."""
     records = records_of(_LINES)
     events = Events(buffer=records.buffer, start=records.value_start, length=records.value_length)
     rows = np.arange(len(_LINES), dtype=np.int64)
     (batch,) = write_record_batches(events, records, rows, compression="none", max_bytes=1 << 20)
-    done("write record batches")
-    records = read_record_batch(bytes(batch.data))
-    done("read record batches")
+    read_record_batch(bytes(batch.data))
+
+
+def open_json_envelopes() -> None:
+    """Compile the reader of JSON envelopes."""
     Envelope("json").open(records_of((b'{"message":"a b","n":1}',)))
-    done("JSON envelopes")
-    joined = Joiner().join(Envelope("raw").open(records).texts, records, partition=0, now=0.0)
-    done("join lines")
-    formats = [PRESETS["log4j-hadoop"]]
-    headers = HeaderSplitter(formats, "Europe/Berlin").split(
-        joined.texts, joined.records.timestamp[joined.texts.record]
-    )
-    done("split headers")
-    table = TemplateTable(capacity=64, fingerprint_capacity=64)
-    template = Template.cut(b"accepted 10.0.0.7:5121 after 12 ms", [(9, 22), (29, 31)])
-    row = table.add(template, 0)
-    matches = table.look_up(joined.texts, headers, 0)
-    table.look_up(joined.texts, headers, 0, only=matches, tier=1)
-    done("look up templates")
-    form: Literal["json", "msgpack"]
-    for form in ("json", "msgpack"):
-        writer = EventWriter(resource={}, fields=[[(name, "text") for name in formats[0].fields]], format=form)
-        writer.set_template(row, template)
-        writer.write(
-            joined.texts,
-            headers,
-            matches,
-            joined.records,
-            source="warm-up",
-            topic="warm-up",
-            partition=0,
-            parser_version="none",
-            observed_ns=0,
-        )
-        done(f"write events as {form}")
+
+
+def join_lines() -> None:
+    """Compile what joins lines."""
+    records = records_of(_LINES)
+    Joiner().join(_texts(records), records, partition=0, now=0.0)
+
+
+#: The longest first, so that two processes end together. MessagePack is compiled where it is asked for.
+PARTS: Mapping[str, Callable[[], None]] = {
+    "open JSON envelopes": open_json_envelopes,
+    "look up templates": look_up,
+    "split headers": split_headers,
+    "write events": partial(write_events, "json"),
+    "join lines": join_lines,
+    "read and write batches": read_and_write_record_batches,
+}
+
+
+def _timed(part: str) -> tuple[str, float]:
+    begun = time.perf_counter()
+    PARTS[part]()
+    return part, time.perf_counter() - begun
 
 
 def main() -> None:
-    """Compile, and say how long each part took."""
+    """Compile with as many processes as there are cores, and say how long each part took."""
     begun = time.perf_counter()
     print("==> compiling the kernels (once; they are kept in the cache)", flush=True)  # noqa: T201
-    warm_up(lambda part, seconds: print(f"    {part:<24}{seconds:6.1f} s", flush=True))  # noqa: T201
-    print(f"    {'all':<24}{time.perf_counter() - begun:6.1f} s", flush=True)  # noqa: T201
+    with ProcessPoolExecutor(min(os.cpu_count() or 1, len(PARTS)), get_context("spawn")) as pool:
+        for future in as_completed([pool.submit(_timed, part) for part in PARTS]):
+            part, seconds = future.result()
+            print(f"    {part:<24}{seconds:6.1f} s", flush=True)  # noqa: T201
+    print(f"    {'in all':<24}{time.perf_counter() - begun:6.1f} s", flush=True)  # noqa: T201
 
 
 if __name__ == "__main__":

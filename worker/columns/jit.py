@@ -37,7 +37,7 @@ if "NUMBA_CACHE_DIR" not in os.environ:
 
 def kernel(function: F) -> F:
     """Compile `function` without the interpreter lock, cached on disk, on its first call with given types."""
-    return cast("F", numba.njit(cache=True, nogil=True, error_model="numpy")(function))
+    return cast("F", numba.njit(cache=True, nogil=True, error_model="numpy", no_cfunc_wrapper=True)(function))
 
 
 def inlined(function: F) -> F:
