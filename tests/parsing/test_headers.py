@@ -107,9 +107,6 @@ EXAMPLES = (
     ("serilog", b"[15:04:05 INF] up", b"up"),
     ("serilog-file", b"2026-11-02 15:04:05.123 +00:00 [INF] up", b"up"),
     ("dotnet", b"info: Shop.Cart[14]\n      up", b"up"),
-    ("bgl", b"- 1793631845 2026.11.02 R0 2026-11-02-15.04.05.363779 R0 RAS KERNEL INFO corrected", b"corrected"),
-    ("thunderbird", b"- 1793631845 2026.11.02 dn1 Nov 2 15:04:05 dn1/dn1 crond[17]: session closed", b"session"),
-    ("hpc", b"17 node-246 unix.hw state_change.unavailable 1793631845 1 Component changed", b"Component"),
 )
 #: Two presets fit these alike, or a plainer one says the same.
 TWINS = {"supervisor", "dpkg", "tracing", "level", "iso-bracketed-level", "syslog-spaced", "redis-old"}
@@ -192,15 +189,15 @@ def test_preset_names_its_fields(name: str, severity: int, fields: dict[str, byt
         (r"\[<Time>\] \[<Level>\] <Content>", b"[Sun Dec 04 04:47:44 2005] [notice] up", b"up"),
         (
             r"<Month> <Date> <Time> <Level> <Component>(\[<PID>\])?: <Content>",
-            b"Jun 14 15:16:01 combo su(pam)[19]: in",
+            b"Nov  2 15:04:05 host su(pam)[19]: in",
             b"in",
         ),
         (
             r"<Month> <Date> <Time> <Level> <Component>(\[<PID>\])?: <Content>",
-            b"Jun 14 15:16:01 combo kernel: in",
+            b"Nov  2 15:04:05 host kernel: in",
             b"in",
         ),
-        (r"<Date> <Day> <Time> <Component> sshd\[<Pid>\]: <Content>", b"Dec 10 06:55:46 lab sshd[24200]: in", b"in"),
+        (r"<Date> <Day> <Time> <Component> sshd\[<Pid>\]: <Content>", b"Nov 02 15:04:05 lab sshd[17]: in", b"in"),
         (
             r"<Date> <Time> - <Level>  \[<Node>:<Component>@<Id>\] - <Content>",
             b"2015-07-29 17:41:44,747 - INFO  [a:b@7] - in",
@@ -291,7 +288,7 @@ def test_mixed_case_is_a_level_only_between_marks() -> None:
 
 def test_level_field_takes_any_word() -> None:
     """A level in the usual style may be any word; what is no known level has no severity."""
-    header = header_of("<Level> <message>", b"combo x")
+    header = header_of("<Level> <message>", b"plain x")
     assert (header.level, header.severity) == ((0, 5), 0)
     assert header_of("<Level> <message>", b"warn x").severity == 13
 
@@ -301,7 +298,7 @@ def test_level_field_takes_any_word() -> None:
     [
         (b"trace", 1), (b"DEBUG", 5), (b"Info", 9), (b"NOTICE", 10), (b"warning", 13), (b"ERR", 17), (b"SEVERE", 17),
         (b"CRIT", 18), (b"alert", 19), (b"FATAL", 21), (b"CRITICAL", 21), (b"emerg", 21), (b"W", 13), (b"LOG", 9),
-        (b"DEBUG3", 5), (b"combo", 0), (b"", 0), (b"INF O", 0),
+        (b"DEBUG3", 5), (b"plain", 0), (b"", 0), (b"INF O", 0),
     ],
 )  # fmt: skip
 def test_level_becomes_severity(word: bytes, severity: int) -> None:

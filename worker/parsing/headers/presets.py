@@ -119,16 +119,6 @@ DECLARATIONS: Mapping[str, str] = MappingProxyType({
     "serilog": r"\[<timestamp:%T%.f> <level>\] <message>",
     "serilog-file": r"<timestamp:%Y-%m-%d %H:%M:%S%.f %z> \[<level>\] <message>",
     "dotnet": r"<level>: <logger:word>\[<event.id:int>\]\n\s*<message>",
-    # Supercomputers
-    "bgl": (
-        "<alert:word> <timestamp:%s> <_:word> <host:word> <timestamp:%Y-%m-%d-%H.%M.%S%.f> <_:word> <type:word>"
-        " <component:word> <level> <message>"
-    ),
-    "thunderbird": (
-        r"<alert:word> <timestamp:%s> <_:word> <user:word> <timestamp:%b %e %H:%M:%S> <host:word>"
-        r" <program>(\[<pid>\])?: <message>"
-    ),
-    "hpc": "<event.id:int> <host:word> <component:word> <state:word> <timestamp:%s> <flag:word> <message>",
 })  # fmt: skip
 
 
