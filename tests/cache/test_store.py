@@ -125,6 +125,14 @@ async def test_find_looks_fingerprints_up_and_catches_up_in_one_call(connect: Co
     assert list(await theirs.find(_SCOPE, [3])) == []
 
 
+async def test_a_flood_of_fingerprints_is_looked_up_in_part(connect: Connect) -> None:
+    """One call does a bounded amount of work, whatever the batch holds."""
+    store = connect()
+    await store.load(_SCOPE)
+    await store.publish(_SCOPE, [(_FIRST, 0), (_SECOND, 49_999)])
+    assert list(await store.find(_SCOPE, range(50_000))) == [_FIRST]
+
+
 async def test_scopes_and_parser_versions_do_not_mix(connect: Connect) -> None:
     """Neither another scope nor another checkpoint sees a template, whatever characters their names hold."""
     store = connect()

@@ -52,6 +52,7 @@ _KEY_TYPES: Mapping[str, bytes] = {
 _NOTHING_SEEN = b"?"
 #: Templates that go along with one call, and fingerprints that are kept per template.
 _WRITE_BACK_TEMPLATES, _MOST_FINGERPRINTS = 256, 64
+_MOST_LOOKED_UP = 4096
 _SCAN_PAGE = 1000
 _LISTEN_SECONDS = 2.0
 _SHORTEST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.1, 5.0
@@ -225,11 +226,12 @@ class TemplateStore:
     async def find(self, scope: str, fingerprints: Sequence[int]) -> News:
         """Catch up and look fingerprints up, in one round trip; what waits to be written goes along.
 
-        Templates found by fingerprint are guesses, as ever: the match is the proof.
+        Templates found by fingerprint are guesses, as ever: the match is the proof. Of a flood of fingerprints only the
+        first some thousand are looked up, so that no call holds Redis up; the others stay misses.
         """
         waiting = [one for (waiting_scope, _), one in self._pending.items() if waiting_scope == scope]
         mode = Mode.WRITE_BACK if waiting else Mode.READ
-        sent, reply = await self._exchange(scope, mode, waiting[:_WRITE_BACK_TEMPLATES], fingerprints)
+        sent, reply = await self._exchange(scope, mode, waiting[:_WRITE_BACK_TEMPLATES], fingerprints[:_MOST_LOOKED_UP])
         return await self._news(scope, sent, reply)
 
     async def publish(self, scope: str, learned: Sequence[tuple[Template, int]]) -> News:
