@@ -471,6 +471,6 @@ async def test_a_password_is_sent(connect: Connect, breakable_redis: RedisServer
     """A protected server is used with its password and unavailable without."""
     with breakable_redis.client() as client:
         client.config_set("requirepass", "secret")
-    with pytest.raises(StoreUnavailable, match="(?i)authenticat"):
+    with pytest.raises(StoreUnavailable, match=r"(?i)authenticat"):
         await connect(breakable_redis.url).load(_SCOPE)
     assert not await connect(breakable_redis.url, password="secret").load(_SCOPE)  # noqa: S106  the test's own

@@ -51,7 +51,7 @@ _KEY_TYPES: Mapping[str, bytes] = {
 #: No epoch has this name: whoever has seen nothing must load.
 _NOTHING_SEEN = b"?"
 #: Templates that go along with one call, and fingerprints that are kept per template.
-_WRITE_BACK_TEMPLATES, _MOST_FINGERPRINTS = 256, 64
+_MOST_WRITTEN, _MOST_FINGERPRINTS = 256, 64
 _MOST_LOOKED_UP = 4096
 _SCAN_PAGE = 1000
 _LISTEN_SECONDS = 2.0
@@ -231,15 +231,16 @@ class TemplateStore:
         """
         waiting = [one for (waiting_scope, _), one in self._pending.items() if waiting_scope == scope]
         mode = Mode.WRITE_BACK if waiting else Mode.READ
-        sent, reply = await self._exchange(scope, mode, waiting[:_WRITE_BACK_TEMPLATES], fingerprints[:_MOST_LOOKED_UP])
+        sent, reply = await self._exchange(scope, mode, waiting[:_MOST_WRITTEN], fingerprints[:_MOST_LOOKED_UP])
         return await self._news(scope, sent, reply)
 
     async def publish(self, scope: str, learned: Sequence[tuple[Template, int]]) -> News:
         """Write templates, each with the fingerprint of a message that it matched, and announce them.
 
-        If another worker published something that this one has not seen, nothing is written (`is_written`): match the
-        messages with the news, and publish what still misses. Templates are merged by id. While Redis is away, they
-        wait in this process and go along with a later call.
+        If another worker published something that this one has not seen, nothing more is written (`is_written`): match
+        the messages with the news, and publish what still misses. Templates are merged by id. While Redis is away,
+        they wait in this process and go along with a later call. Many are written in several calls, so that none holds
+        Redis up.
         """
         merged: dict[str, _Learned] = {}
         for template, fingerprint in learned:
@@ -251,8 +252,14 @@ class TemplateStore:
                 news := await self.catch_up(scope)
             ):
                 return news
-            sent, reply = await self._exchange(scope, Mode.PUBLISH, fit)
-            return await self._news(scope, sent, reply)
+            merged_differently: list[Template] = []
+            for start in range(0, len(fit), _MOST_WRITTEN):
+                sent, reply = await self._exchange(scope, Mode.PUBLISH, fit[start : start + _MOST_WRITTEN])
+                news = await self._news(scope, sent, reply)
+                merged_differently += news.templates
+                if not news.is_written:
+                    return replace(news, templates=tuple(merged_differently))
+            return News(templates=tuple(merged_differently), is_written=True)
         except StoreUnavailable:
             self._wait(scope, fit)
             raise
