@@ -20,13 +20,15 @@ from worker.codec.header_finder import HeaderFinder
 from worker.codec.multiline import Joined, Joiner
 from worker.columns.events import EventWriter
 from worker.columns.layout import I64, NONE, U8, Events, Matches, Records, Texts
-from worker.columns.records import EncodedBatch, concatenate, decode_headers, read_record_batch, write_record_batches
+from worker.columns.records import EncodedBatch, decode_headers, write_record_batches
 from worker.errors import TooLarge, Unparsable
 from worker.metrics import Metrics
 from worker.parsing.headers import HeaderFormat
-from worker.transport.batches import FetchedBatch, TopicPartition, split_batches
+from worker.transport.batches import FetchedBatch, TopicPartition, read_records
 from worker.transport.producer import Delivery, RecordBatchProducer
 
+#: Envelopes that hold a raw log each, of however many lines: nothing is joined to them.
+_WHOLE_LOGS = frozenset({"syslog", "otlp"})
 #: Header fields that OpenTelemetry's conventions give as integers.
 _INTEGERS = frozenset({
     "process.pid", "thread.id", "code.line.number", "client.port", "server.port",
@@ -196,7 +198,7 @@ class Pipeline:
         """Take a batch through all hops; return when its output is with the producer."""
         progress = self._progress[batch.topic_partition]
         async with progress.turn:
-            records = self._decode(batch)
+            records = read_records(batch)
             opened = self._open(batch, records)
             joined = self._join(batch, opened, records)
             progress.open.append((batch.next_offset, acknowledge))
@@ -216,12 +218,6 @@ class Pipeline:
                     await progress.settled
                 self._joiner.forget(partition)
                 del self._progress[partition]
-
-    def _decode(self, batch: FetchedBatch) -> Records:
-        """Read the record batches, mostly one, as columns."""
-        return concatenate(
-            [read_record_batch(raw.data, fetch_offset=batch.fetch_offset) for raw in split_batches(batch.data)]
-        )
 
     def _open(self, batch: FetchedBatch, records: Records) -> OpenedEnvelopes:
         """Take the raw texts out of their envelopes; longer ones than the limit are dead."""
@@ -243,8 +239,14 @@ class Pipeline:
 
     def _join(self, batch: FetchedBatch, opened: OpenedEnvelopes, records: Records) -> Joined:
         """Join lines that are one raw log; the last may wait for the next batch."""
+        is_start = np.ones(opened.texts.start.size, np.bool_) if self._envelope.kind in _WHOLE_LOGS else None
         return self._joiner.join(
-            opened.texts, records, partition=batch.topic_partition, now=time.monotonic(), partial=opened.partial
+            opened.texts,
+            records,
+            partition=batch.topic_partition,
+            now=time.monotonic(),
+            partial=opened.partial,
+            is_start=is_start,
         )
 
     async def _emit(self, partition: TopicPartition, joined: Joined, dead: list[DeadLetter], below: int) -> None:

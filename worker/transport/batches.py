@@ -5,10 +5,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import numpy as np
-
 from worker.columns.layout import Records
-from worker.columns.records import BatchInfo, read_batch_info, read_record_batch
+from worker.columns.records import BatchInfo, concatenate, read_batch_info, read_record_batch
 from worker.errors import CorruptRecordBatch
 
 #: Bytes of a batch before those that its length counts: base offset and the length itself.
@@ -82,19 +80,6 @@ def join_batches(batches: Sequence[FetchedBatch]) -> FetchedBatch:
 def read_records(batch: FetchedBatch) -> Records:
     """Decode the records of all record batches of `batch`, as one table. Raises CorruptRecordBatch."""
     parts = [read_record_batch(raw.data, fetch_offset=batch.fetch_offset) for raw in split_batches(batch.data)]
-    if len(parts) == 1:
-        return parts[0]
     if not parts:
         raise CorruptRecordBatch(f"{batch.topic}-{batch.partition}: no whole record batch at {batch.fetch_offset}")
-    shifts = np.cumsum([0] + [part.buffer.size for part in parts[:-1]])
-    return Records(
-        buffer=np.concatenate([part.buffer for part in parts]),
-        offset=np.concatenate([part.offset for part in parts]),
-        timestamp=np.concatenate([part.timestamp for part in parts]),
-        key_start=np.concatenate([part.key_start + shift for part, shift in zip(parts, shifts, strict=True)]),
-        key_length=np.concatenate([part.key_length for part in parts]),
-        value_start=np.concatenate([part.value_start + shift for part, shift in zip(parts, shifts, strict=True)]),
-        value_length=np.concatenate([part.value_length for part in parts]),
-        headers_start=np.concatenate([part.headers_start + shift for part, shift in zip(parts, shifts, strict=True)]),
-        headers_length=np.concatenate([part.headers_length for part in parts]),
-    )
+    return concatenate(parts)
