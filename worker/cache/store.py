@@ -265,7 +265,7 @@ class TemplateStore:
             raise
 
     async def flush(self) -> dict[str, News]:
-        """Write what waits, of all scopes; returns what was learned by the way."""
+        """Write what waits, of each scope at most 256 templates a call; returns what was learned by the way."""
         return {scope: await self.catch_up(scope) for scope in {scope for scope, _ in self._pending}}
 
     async def listen(self, scopes: Collection[str]) -> AsyncGenerator[tuple[str, News], None]:
