@@ -30,7 +30,7 @@ _MAX_DEPTH = 60
 #: Kinds of values.
 _STRING, _NUMBER, _LITERAL, _NULL, _OBJECT, _ARRAY = range(6)
 #: Columns of a field's roles.
-_MESSAGE, _TIME, _LEVEL, _LEVEL_HOLDER, _LEVEL_INSIDE, _HEAD, _TAKEN = range(7)
+_MESSAGE, _TIME, _LEVEL, _LEVEL_HOLDER, _LEVEL_INSIDE, _HEAD, _TAKEN, _ASKS = range(8)
 #: Columns of the table of members.
 _KEY, _KEY_END, _START, _END, _KIND, _ESCAPE, _COLLIDES, _GONE = range(8)
 #: What `_scan` is waiting for.
@@ -43,7 +43,8 @@ class FieldTable(NamedTuple):
     #: Names of fields; their meaning is a row of `roles`.
     fields: Names
     #: Per name: rank as message, as time, as level, as object that holds a level, as level inside of one (-1 for none
-    #: of these), 1 for an object that the reference must look into, 1 for a name that attributes must not take.
+    #: of these), 1 for an object that the reference must look into, 1 for a name that attributes must not take,
+    #: 1 for one that only the reference can rename, (names, 8).
     roles: I64
     #: Upper-case words of levels; their meaning is a severity.
     levels: Names
@@ -63,7 +64,7 @@ def field_table(
     roles: dict[str, list[int]] = {}
 
     def role(name: str) -> list[int]:
-        return roles.setdefault(name, [-1, -1, -1, -1, -1, 0, 0])
+        return roles.setdefault(name, [-1, -1, -1, -1, -1, 0, 0, 0])
 
     for column, paths in ((_MESSAGE, message), (_TIME, timestamp), (_LEVEL, level)):
         for rank, path in enumerate(paths):
@@ -76,10 +77,11 @@ def field_table(
             elif dot:
                 role(head)[_HEAD] = 1
     for name in reserved:
-        role(name)[_TAKEN] = 1
+        # The reference finds a name where the prefixed one is taken too.
+        role(name)[_ASKS if f"envelope.{name}" in reserved else _TAKEN] = 1
     return FieldTable(
         fields=lay_out_names([name.encode() for name in roles], range(len(roles))),
-        roles=np.array(list(roles.values()), np.int64).reshape(-1, 7),
+        roles=np.array(list(roles.values()), np.int64).reshape(-1, 8),
         levels=lay_out_names(list(severity_of_word), list(severity_of_word.values())),
         ranks=max(len(message), len(timestamp), len(level), 1),
     )
@@ -332,7 +334,7 @@ def _find_fields(buffer: U8, members: I64, count: int, text: U8, index: I64, rol
             continue
         members[member, _COLLIDES] = roles[place, _TAKEN]
         is_object = members[member, _KIND] == _OBJECT
-        if is_object and roles[place, _HEAD] == 1:
+        if roles[place, _ASKS] == 1 or (is_object and roles[place, _HEAD] == 1):
             return False
         for role in range(4):
             if roles[place, role] >= 0 and (role != _LEVEL_HOLDER or is_object):

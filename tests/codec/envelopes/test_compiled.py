@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from worker.codec.envelopes import AUTO, PRESETS, Envelope, Fields
-from worker.codec.envelopes.compiled import JsonReader
+from worker.codec.envelopes.compiled import CriReader, JsonReader, SyslogReader
 from worker.codec.envelopes.structured import JsonEnvelope
 from worker.codec.envelopes.values import time_of
 from worker.columns.layout import Records
@@ -95,18 +95,18 @@ _DAMAGED = st.builds(
     _JSON,
     st.integers(0, 300),
     st.sampled_from([b"", b" ", b"\n", b'"', b"\\", b"\\u", b"\\ud83d", b"\\ude00", b"\xff", b"\xc3\xa9",
-                     b"\xed\xa0\x80", b"{", b"}", b"[", b"]", b",", b":", b"0", b"-", b"1.", b"e+", b"true", b"\x00", b"\t",
-                     b'"a":1,', b'"a":1,"a":2,'])
+                     b"\xed\xa0\x80", b"{", b"}", b"[", b"]", b",", b":", b"0", b"-", b"1.", b"e+", b"true",
+                     b"\x00", b"\t", b'"a":1,', b'"a":1,"a":2,'])
     | st.binary(max_size=3),
     st.integers(0, 2),
 )  # fmt: skip
 _OPTIONS: list[tuple[str, dict[str, Any]]] = [
     ("json", {}),
-    ("json", {"reserved": frozenset({"thread.name", "a", "original"})}),
+    ("json", {"reserved": frozenset({"thread.name", "a", "envelope.a", "original"})}),
     ("filebeat", {}),
     ("docker", {"max_depth": 3}),
     ("json", {"zone": "Europe/Berlin"}),
-    ("json", {"fields": Fields(message=("event.original", "msg"), timestamp=("event.ts", "ts"), level=("a.level", "b"))}),
+    ("json", {"fields": Fields(message=("event.original", "msg"), timestamp=("event.ts", "ts"), level=("a.level",))}),
     ("json", {"fields": replace(PRESETS["docker"], cut_bytes=4)}),
     ("json", {"fields": replace(AUTO, level=("log.level", "log.severity", "event.level"))}),
 ]  # fmt: skip
@@ -128,6 +128,64 @@ def test_any_bytes(make_records: MakeRecords, values: Sequence[bytes]) -> None:
     """Bytes that are no envelope at all open alike."""
     for kind in ("json", "cri", "syslog"):
         _assert_same(make_records(values), kind)
+
+
+_LINES = st.sampled_from(
+    [
+        b"2026-11-22T12:00:00.000000009+00:00 stderr F E1122 boom",
+        b"2026-11-22T12:00:00Z stdout P a\r\n",
+        b"2026-11-22T12:00:00Z stdout F",
+        b"2026-11-22T12:00:00Z stdout F:x y",
+        b"<38>Nov 22 12:00:00 gate sshd[4122]: Accepted publickey",
+        b"<38>Nov  2 12:00:00 su: x",
+        b"<38>Dec 31 23:59:60 fe80::1 a/b[x-1]: m\n",
+        b"<0>Feb 29 00:00:00 - -[0]: m",
+        b"<191>2026-11-22T12:00:00.5+01:00 h t: m",
+        b"<13>2026-11-22T12:00:00 h t[012]: m",
+        b"<13>1 2026-11-22T12:00:00.5Z h app 12 ID47 - m",
+        b"<13>1 - - - - - - \xef\xbb\xbfm",
+        b"<13>1 1795348800 h a 0 i -",
+        b'<13>1 2026-11-22T12:00:00Z h a p i [x y="z"] m',
+        b"<13>12 2026-11-22T12:00:00Z h a p i - m",
+    ]
+)
+_DAMAGED_LINES = st.builds(
+    _damaged,
+    _LINES,
+    st.integers(0, 80),
+    st.sampled_from([b"", b" ", b":", b"[", b"]", b"-", b"0", b"9", b"Z", b"T", b",", b'"', b"\\", b"\xe9", b"z"]),
+    st.integers(0, 3),
+)
+
+
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    values=st.lists(_LINES | _DAMAGED_LINES, min_size=1, max_size=6),
+    time_ms=st.sampled_from([-1, 0, 1_790_000_000_000, 1_798_761_599_999, 1_798_761_600_000, 1_709_200_000_000, 2**62]),
+    zone=st.sampled_from(["UTC", "Europe/Berlin", "Etc/GMT+5"]),
+    reserved=st.sampled_from([frozenset(), frozenset({"stream", "host.name", "envelope.host.name"})]),
+)
+def test_lines(
+    make_records: MakeRecords, values: Sequence[bytes], time_ms: int, zone: str, reserved: frozenset[str]
+) -> None:
+    """CRI and syslog lines, whole and damaged, open alike."""
+    for kind in ("cri", "syslog"):
+        _assert_same(make_records(values, timestamp_ms=time_ms), kind, zone=zone, reserved=reserved)
+
+
+def test_usual_lines_need_no_python(make_records: MakeRecords) -> None:
+    """What container runtimes and syslog daemons write is read by the compiled readers alone."""
+    cri = make_records([b"2026-11-22T12:00:00.000000009+00:00 stderr F x", b"2026-11-22T12:00:00.1Z stdout P y"])
+    assert CriReader(frozenset()).open(cri, cri.value_length >= 0).left.tolist() == []
+    syslog = make_records(
+        [
+            b"<38>Nov 22 12:00:00 gate sshd[4122]: Accepted",
+            b"<13>2026-11-22T12:00:00.000001+00:00 web app: m",
+            b"<165>1 2026-11-22T13:00:00+01:00 gate.example evntslog 77 ID47 - Ready",
+        ]
+    )
+    utc = Zone(name="UTC", changes=(), offsets=(0,))
+    assert SyslogReader(utc, frozenset()).open(syslog, syslog.value_length >= 0).left.tolist() == []
 
 
 def test_usual_json_needs_no_python(make_records: MakeRecords) -> None:

@@ -13,7 +13,7 @@ from typing import Protocol
 
 import numpy as np
 
-from worker.codec.envelopes.compiled import JsonReader, Mask, Opened, Reader, nothing_opened
+from worker.codec.envelopes.compiled import CriReader, JsonReader, Mask, Opened, Reader, SyslogReader, nothing_opened
 from worker.codec.envelopes.fields import AUTO, PRESETS, Fields
 from worker.codec.envelopes.lines import CriEnvelope, SyslogEnvelope
 from worker.codec.envelopes.otlp import OtlpEnvelope
@@ -122,12 +122,21 @@ class Envelope:
             "syslog": SyslogEnvelope(zone=time_zone, reserved=reserved),
             "otlp": OtlpEnvelope(reserved=reserved, max_depth=max_depth),
         }
-        self._readers: Mapping[str, Reader] = {"json": JsonReader(structure)}
+        self._readers: Mapping[str, Reader] = {
+            "json": JsonReader(structure),
+            "cri": CriReader(reserved),
+            "syslog": SyslogReader(time_zone, reserved),
+        }
         self._kind = kind if kind in KINDS else "json"
         self._max_record_bytes = max_record_bytes
         self._detection_records = detection_records
         self._votes: Counter[str] = Counter()
         self._detection: Detection | None = None
+
+    @property
+    def kind(self) -> str:
+        """One of KINDS: the declared one, or what `auto` found so far."""
+        return self._detection.kind if self._detection else self._kind
 
     @property
     def detection(self) -> Detection | None:

@@ -182,12 +182,19 @@ def text_of(value: Any) -> bytes:
     return write_json(value)
 
 
+def attribute_name(name: str, reserved: frozenset[str]) -> str:
+    """Return the name that an envelope's field has among the attributes."""
+    while name in reserved or name.startswith(RESERVED_PREFIXES):
+        name = COLLISION_PREFIX + name
+    return name
+
+
 def members(fields: Mapping[str, Any], reserved: frozenset[str]) -> bytes:
     """Write JSON members without braces; names that belong to Logloom or are `reserved` get the collision prefix."""
     named: dict[str, Any] = {}
     for key, member in fields.items():
-        name = key
-        while name in reserved or name in named or name.startswith(RESERVED_PREFIXES):
+        name = attribute_name(key, reserved)
+        while name in named:
             name = COLLISION_PREFIX + name
         named[name] = member
     return write_json(named)[1:-1]
