@@ -1,39 +1,36 @@
 """Records per second and CPU per record on a real Kafka: Logloom and its peers, one after the other, on one broker.
 
-Steady state: of each run, the first fifth of the records is left out, and so is the last. CPU is the process's own, its
-children included; the broker shares the machine.
+Steady state: of each run the first fifth of the records is left out, and so is the last. CPU is the process's own; the
+broker shares the machine.
 """
 
-import os
-import subprocess
 import sys
-import tempfile
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-from confluent_kafka import Consumer, Producer, TopicPartition
-
+from tests.bench.figures import Figure
 from tests.bench.loglines import block_store
-from tests.kafka_broker import KafkaBroker, free_port
+from tests.bench.processes import PATIENCE_SECONDS, Ended, Measured, pause, running, running_worker
+from tests.bench.topics import PARTITIONS, Watch, fill, output_topics
+from tests.kafka_broker import KafkaBroker
 
-PARTITIONS = 4
-#: How many records each peer is given: enough for half a minute of it.
-PEER_RECORDS = {"stock-faust-echo": 120_000, "quix-echo": 600_000, "confluent-drain3": 400_000}
-_POLL_SECONDS = 0.1
-_PATIENCE_SECONDS = 120.0
+#: How much of the records each peer is given: enough for half a minute of it.
+_PEER_SHARES = {"stock-faust-echo": 0.1, "quix-echo": 0.6, "confluent-drain3": 0.4}
+#: The peers' titles.
+_PEER_TITLES = {
+    "stock-faust-echo": "stock Faust, echo",
+    "quix-echo": "Quix Streams, echo",
+    "confluent-drain3": "confluent-kafka + drain3",
+}
+_POLL_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pace:
     """What one run did in its steady state."""
 
-    name: str
-    records: int
     records_per_second: float
     #: Microseconds of the process's CPU per record.
     cpu_us_per_record: float
@@ -41,97 +38,106 @@ class Pace:
     memory_mib: float
 
 
-def fill(broker: str, topic: str, records: int) -> None:
-    """Put `records` log lines into `topic`, in batches as producers under load make them."""
-    producer = Producer(
-        {"bootstrap.servers": broker, "linger.ms": 50, "batch.size": 1 << 20, "queue.buffering.max.messages": 2_000_000}
-    )
-    for number, line in enumerate(block_store(records)):
-        while True:
-            try:
-                producer.produce(topic, line, partition=number // 2000 % PARTITIONS)
-                break
-            except BufferError:
-                producer.poll(0.05)
-    producer.flush()
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Mark:
+    """How far a run was at a moment."""
+
+    seconds: float
+    records: int
+    cpu_seconds: float
 
 
-def end_offset(client: Consumer, topic: str, partitions: int = PARTITIONS) -> int:
-    """Count the records of a topic by its offsets."""
-    return sum(
-        client.get_watermark_offsets(TopicPartition(topic, number), timeout=10)[1] for number in range(partitions)
-    )
-
-
-@contextmanager
-def running(command: list[str], **environment: str) -> Iterator[psutil.Process]:
-    """Run a pipeline's process for the length of a block."""
-    log = tempfile.NamedTemporaryFile(suffix=".log", delete=False)  # noqa: SIM115  kept for whoever looks for the cause
-    process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **environment})
+def measure(broker: KafkaBroker, target: str, records: int, process: Measured) -> Pace:
+    """Watch `target` grow to `records` and return the pace between its first and its last fifth. Raises Ended."""
+    watch = Watch(broker, target)
     try:
-        yield psutil.Process(process.pid)
-        if process.poll() is not None:
-            raise RuntimeError(f"{command} ended: {Path(log.name).read_text(errors='replace')[-2000:]}")
+        marks = list(_marks(watch, records, process))
     finally:
-        process.terminate()
-        try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def measure(name: str, broker: str, target: str, records: int, process: psutil.Process, *, already: int = 0) -> Pace:
-    """Watch `target` grow by `records` and return the pace between its first and its last fifth."""
-    client = Consumer({"bootstrap.servers": broker, "group.id": f"watch-{name}"})
-    first = last = None
-    begun = time.monotonic()
-    while time.monotonic() - begun < _PATIENCE_SECONDS and process.status() != psutil.STATUS_ZOMBIE:
-        done, now = end_offset(client, target) - already, time.monotonic()
-        if first is None and done >= records // 5:
-            first = (now, done, _cpu_seconds(process))
-        if done <= records * 4 // 5 or last is None:
-            last = (now, done, _cpu_seconds(process))
-        if done >= records:
-            break
-        threading.Event().wait(_POLL_SECONDS)
-    client.close()
-    if first is None or last is None or last[1] <= first[1]:
-        raise RuntimeError(f"{name} was too quick or too slow to be measured: {first}, {last}")
-    count = last[1] - first[1]
+        watch.close()
+    steady = [mark for mark in marks if records // 5 <= mark.records <= records * 4 // 5]
+    if len(steady) < 2:
+        raise Ended(f"too quick to be measured: {len(marks)} looks at {records} records; give it more")
+    first, last = steady[0], steady[-1]
+    count = last.records - first.records
     return Pace(
-        name=name,
-        records=records,
-        records_per_second=count / (last[0] - first[0]),
-        cpu_us_per_record=(last[2] - first[2]) / count * 1e6,
-        memory_mib=process.memory_info().rss / (1 << 20),
+        records_per_second=count / (last.seconds - first.seconds),
+        cpu_us_per_record=(last.cpu_seconds - first.cpu_seconds) / count * 1e6,
+        memory_mib=process.memory_mib(),
     )
 
 
-def _cpu_seconds(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system)
+def _marks(watch: Watch, records: int, process: Measured) -> Iterator[_Mark]:
+    begun = time.monotonic()
+    while True:
+        process.check()
+        mark = _Mark(records=watch.count(), seconds=time.monotonic(), cpu_seconds=process.cpu_seconds())
+        yield mark
+        if mark.records >= records:
+            return
+        if mark.seconds - begun > PATIENCE_SECONDS:
+            raise Ended(f"{mark.records} of {records} records in {PATIENCE_SECONDS:.0f} s\n{process.log()}")
+        pause(_POLL_SECONDS)
 
 
-def run_peer(name: str, broker: KafkaBroker, source: str) -> Pace:
-    """Run one peer on its share of `source`."""
-    target = broker.new_topic("out", PARTITIONS)
+def run_peer(name: str, broker: KafkaBroker, source: str, records: int) -> Pace:
+    """Run one peer on `records` of `source`."""
     peers = str(Path(__file__).with_name("peers.py"))
-    with running([sys.executable, peers, name, broker.bootstrap, f"bench-{target}", source, target]) as process:
-        return measure(name, broker.bootstrap, target, PEER_RECORDS[name], process)
+    with output_topics(broker, name) as target:
+        command = [sys.executable, peers, name, broker.bootstrap, f"bench-{target}", source, target]
+        with running(command) as process:
+            return measure(broker, target, records, process)
 
 
-def run_logloom(broker: KafkaBroker, source: str, records: int, *, compression: str = "none") -> Pace:
-    """Run the worker with caches that were warmed by the first fifth."""
-    target, dead = broker.new_topic("events", PARTITIONS), broker.new_topic("dead", PARTITIONS)
-    environment = {
-        "LOGLOOM_KAFKA__BOOTSTRAP_SERVERS": broker.bootstrap,
-        "LOGLOOM_KAFKA__GROUP_ID": f"bench-{target}",
-        "LOGLOOM_TOPICS": source,
-        "LOGLOOM_OUTPUT__TOPIC": target,
-        "LOGLOOM_OUTPUT__DEAD_LETTER_TOPIC": dead,
-        "LOGLOOM_OUTPUT__COMPRESSION": compression,
-        "LOGLOOM_METRICS__PORT": str(free_port()),
-    }
-    with running([sys.executable, "-m", "worker", "worker"], **environment) as process:
-        return measure(f"logloom-{compression}", broker.bootstrap, target, records, process)
+def run_worker(broker: KafkaBroker, source: str, records: int, model: str, compression: str) -> Pace:
+    """Run the worker; the first fifth of the records warms its caches."""
+    with (
+        output_topics(broker, f"events-{compression}") as target,
+        running_worker(broker, source, target, model, LOGLOOM_OUTPUT__COMPRESSION=compression) as worker,
+    ):
+        return measure(broker, target, records, worker.process)
+
+
+def throughput(broker: KafkaBroker, *, records: int, repeats: int, model: str) -> Iterator[Figure]:
+    """Run everything `repeats` times in turn, so that what disturbs the machine disturbs all."""
+    source = broker.new_topic("raw", PARTITIONS)
+    fill(broker, source, block_store(records))
+    paces: dict[str, list[Pace]] = {}
+    for _ in range(repeats):
+        for compression in ("none", "lz4"):
+            paces.setdefault(compression, []).append(run_worker(broker, source, records, model, compression))
+        for name, share in _PEER_SHARES.items():
+            paces.setdefault(name, []).append(run_peer(name, broker, source, int(records * share)))
+    yield from _figures("Logloom, events uncompressed", paces["none"], quick=250_000, frugal=4.0)
+    yield from _figures("Logloom, events in lz4", paces["lz4"])
+    for name, title in _PEER_TITLES.items():
+        yield from _figures(title, paces[name])
+    for name, factor in (("stock-faust-echo", 50), ("confluent-drain3", 6)):
+        yield Figure(
+            name=f"Logloom over {_PEER_TITLES[name]}",
+            unit="times",
+            values=tuple(
+                ours.records_per_second / theirs.records_per_second
+                for ours, theirs in zip(paces["none"], paces[name], strict=True)
+            ),
+            at_least=factor,
+        )
+
+
+def _figures(
+    title: str, paces: list[Pace], *, quick: float | None = None, frugal: float | None = None
+) -> Iterator[Figure]:
+    yield Figure(
+        name=f"{title}: steady state",
+        unit="records/s",
+        values=tuple(pace.records_per_second for pace in paces),
+        at_least=quick,
+    )
+    yield Figure(
+        name=f"{title}: CPU of the process",
+        unit="µs a record",
+        values=tuple(pace.cpu_us_per_record for pace in paces),
+        at_most=frugal,
+    )
+    yield Figure(
+        name=f"{title}: memory at the end", unit="MiB", values=tuple(pace.memory_mib for pace in paces)
+    )
