@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.parsing.spans import merged, settled, trimmed, unmistakable, widened
+from worker.parsing.spans import balanced, merged, settled, trimmed, unmistakable, widened
 
 
 def shown(text: str, spans: list[tuple[int, int]]) -> str:
@@ -86,6 +86,22 @@ def test_parameters_are_whole_words(text: str, variable: str, expected: str) -> 
     """What code fills in is stretched to the word that a reader sees."""
     start = text.index(variable)
     assert expected == shown(text, settled(text, [(start, start + len(variable))]))
+
+
+@pytest.mark.parametrize(
+    ("text", "start", "end", "expected"),
+    [
+        ("(X11; L) Ap/5", 1, 13, ["X11; L", " Ap/5"]),
+        ('"orders" violates', 1, 17, ["orders", " violates"]),
+        ("main(A.java:7)", 0, 13, ["main(A.java:7)"]),
+        ("f(x) [a]", 0, 8, ["f(x) [a]"]),
+        ("(((", 0, 3, []),
+        ("plain", 0, 5, ["plain"]),
+    ],
+)
+def test_parameters_cross_no_bracket(text: str, start: int, end: int, expected: list[str]) -> None:
+    """A bracket or quote whose partner stands outside splits a span; one that closes right behind it is taken in."""
+    assert expected == [text[left:right] for left, right in balanced(text, start, end)]
 
 
 def test_joined_parameters_become_one() -> None:

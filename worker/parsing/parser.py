@@ -14,7 +14,7 @@ import numpy as np
 
 from worker.errors import WrongModel
 from worker.parsing.checkpoint import BASE, BEGIN, CONSTANT, INSIDE, checkpoint_folder, checkpoint_version
-from worker.parsing.spans import Span, attaches, trimmed, unmistakable, with_missed
+from worker.parsing.spans import Span, attaches, balanced, trimmed, unmistakable, with_missed
 from worker.parsing.templates import Template
 
 if TYPE_CHECKING:
@@ -292,8 +292,10 @@ def first_line(text: str) -> int:
 
 def cleaned(text: str, spans: Sequence[Span]) -> list[Span]:
     """Trim the edges of spans and add the values that the model can't have meant as constant."""
+    whole = (part for start, end in spans for part in balanced(text, start, end))
+    kept = [span for start, end in whole if (span := trimmed(text, start, end))]
     # The model is asked first: only what touches none of its parameters is added.
-    return with_missed(text, [span for start, end in spans if (span := trimmed(text, start, end))], unmistakable(text))
+    return with_missed(text, kept, unmistakable(text))
 
 
 def swallows(text: str, spans: Sequence[Span]) -> bool:

@@ -7,12 +7,14 @@ it; in `key=value` the key is constant.
 
 import re
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 
 #: Half open, in characters.
 Span = tuple[int, int]
 
 _OPENING = {")": "(", "]": "[", "}": "{", ">": "<", '"': '"', "'": "'", "`": "`"}
 _CLOSING = {opening: closing for closing, opening in _OPENING.items()}
+_MARKS = re.compile(r"[()\[\]{}\"]")
 _TRAILING = ".,;:!?"
 #: Each trim looks through the span once, so a message of brackets alone must not earn more.
 _MOST_TRIMS = 32
@@ -115,6 +117,30 @@ def _partner(text: str, start: int, end: int, closing: str) -> int:
         if depth == 0:
             return place
     return -1
+
+
+def balanced(text: str, start: int, end: int) -> list[Span]:
+    """Split a span where a bracket or a double quote in it has its partner outside: a parameter crosses no bracket.
+
+    Where only the closing bracket is missing and it comes next, the span takes it in: `main(A.java:7` and `)`.
+    """
+    if not _MARKS.search(text, start, end):
+        return [(start, end)]
+    opened, alone = list[int](), list[int]()
+    for found in _MARKS.finditer(text, start, end):
+        mark, place = found[0], found.start()
+        partner = _OPENING.get(mark)
+        if opened and text[opened[-1]] == partner:
+            opened.pop()
+        elif mark in _CLOSING:
+            opened.append(place)
+        else:
+            alone.append(place)
+    while opened and text[end : end + 1] == _CLOSING[text[opened[-1]]] and text[end] != '"':
+        opened.pop()
+        end += 1
+    edges = [start - 1, *sorted(alone + opened), end]
+    return [(left + 1, right) for left, right in pairwise(edges) if left + 1 < right]
 
 
 def merged(text: str, spans: Iterable[Span]) -> list[Span]:
