@@ -203,15 +203,20 @@ class Envelope:
 
     def _entries(self, kind: str, value: bytes, record_time_ms: int) -> list[Entry]:
         """Decode as `kind`; under `auto` what does not fit is tried as the others, and as text."""
-        try:
+        if self._kind != "auto":
             return self._decoders[kind].decode(value, record_time_ms)
-        except Undecodable:
-            if self._kind != "auto":
-                raise
-            other = self._sniff(value)
-            if other == "raw" and not _is_text(value):
-                raise
-        return self._decoders[other].decode(value, record_time_ms)
+        candidates = _candidates(value)
+        # Kinds that need a sign at the front are not asked about lines without it: failing costs more than looking.
+        asked = [kind, *candidates] if kind == "syslog" or kind in candidates else candidates
+        words = f"not {kind}, and no text"
+        for each in dict.fromkeys(asked):
+            try:
+                return self._decoders[each].decode(value, record_time_ms)
+            except Undecodable as error:
+                words = str(error) if each == kind else words
+        if not _is_text(value):
+            raise Undecodable(words)
+        return self._decoders["raw"].decode(value, record_time_ms)
 
 
 _CONTROL = re.compile(rb"[\0-\x08\x0e-\x1a\x1c-\x1f\x7f]")  # the escape character starts colours
