@@ -46,8 +46,8 @@ SOURCES = {
 PARTITIONS = 2
 #: A record that no JSON decoder takes: it shows what becomes of bad input.
 BROKEN = b'{"level":30,"time":1795362180830,"service":"orders","msg":"Order ord-'
-#: Lines that are shown of each source, beside the first of each template, and a screen's worth of all.
-SHOWN_PER_SOURCE, SHOWN_PER_TEMPLATE = 14, 1
+#: Events that are shown of each source at most, and which of each template: a miss, and a hit later.
+SHOWN_PER_SOURCE, SHOWN_OF_TEMPLATE = 14, frozenset({1, 5})
 FEED_SECONDS = 8.0
 PATIENCE_SECONDS = 90.0
 
@@ -80,8 +80,6 @@ url = "redis://{redis}/0"
 [metrics]
 host = "127.0.0.1"
 port = {servers.free_port()}
-[model]
-path = "/work/main/runs/first/checkpoint"
 [log]
 format = "text"
 {sources}
@@ -183,7 +181,7 @@ def show_until_done(worker: Worker, broker: str, run: str, fed: threading.Thread
                 attributes = event["attributes"]
                 source, template = attributes["logloom.source"], attributes["log.record.template.id"]
                 templates[source][template] += 1
-                if templates[source][template] <= SHOWN_PER_TEMPLATE and shown[source] < SHOWN_PER_SOURCE:
+                if templates[source][template] in SHOWN_OF_TEMPLATE and shown[source] < SHOWN_PER_SOURCE:
                     shown[source] += 1
                     print(render(event, colour=sys.stdout.isatty(), width=width), flush=True)
         if not fed.is_alive():
