@@ -23,8 +23,15 @@ F = TypeVar("F", bound=Callable[..., object])
 def _cache_folder() -> Path:
     digest = hashlib.blake2b(digest_size=6)
     columns = Path(__file__).parent
+    parsing = columns.parent / "parsing"
     # The rules of `parsing` are compiled into kernels too: types of parameters, formats of headers.
-    for source in sorted([*columns.glob("*.py"), *(columns.parent / "parsing").rglob("*.py")]):
+    rules = [
+        parsing / "templates.py",
+        parsing / "timestamps.py",
+        parsing / "types.py",
+        *(parsing / "headers").glob("*.py"),
+    ]
+    for source in sorted([*columns.glob("*.py"), *rules]):
         digest.update(source.read_bytes())
     digest.update(b"checked" if numba.config.BOUNDSCHECK else b"")
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
