@@ -255,6 +255,8 @@ def open_syslog(
             at = min(at + 2, end)
             if at + 3 <= end and buffer[at] == 0xEF and buffer[at + 1] == 0xBB and buffer[at + 2] == 0xBF:
                 at += 3
+            if at < end and buffer[at] == 0x20:
+                at += 1
         else:
             if end - at > 4 and buffer[at + 4] == 0x2D:
                 after = _word_end(buffer, at, end)

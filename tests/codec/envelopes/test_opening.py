@@ -187,6 +187,16 @@ _CASES: list[tuple[str, bytes, Row]] = [
             10,
         ),
     ),
+    (  # as rsyslog writes it: the space after the tag of RFC 3164 stands before the message
+        "syslog",
+        b"<30>1 2026-11-22T12:00:00.000000+00:00 edge-1 dnsmasq 10958 - -  started, version 2.90",
+        Row(
+            b"started, version 2.90",
+            {"syslog.facility": 3, "host.name": "edge-1", "process.name": "dnsmasq", "process.pid": 10958},
+            _NOON,
+            9,
+        ),
+    ),
     (
         "otlp",
         (

@@ -94,7 +94,8 @@ class SyslogEnvelope:
         fields |= _named("syslog.msgid", message_id)
         if data:
             fields["syslog.structured_data"] = _structured_data(data.decode(errors="replace"))
-        return self._entry((text or b"").removeprefix(b"\xef\xbb\xbf"), fields, timestamp, severity)
+        # rsyslog passes on the space that stood between tag and text in RFC 3164: it would look like an indented line.
+        return self._entry((text or b"").removeprefix(b"\xef\xbb\xbf").removeprefix(b" "), fields, timestamp, severity)
 
     def _rfc3164_time(self, rest: bytes, record_time_ms: int) -> tuple[int, bytes, bool]:
         """Return the time, what follows it, and whether there is one."""
