@@ -138,6 +138,4 @@ def _figures(
         values=tuple(pace.cpu_us_per_record for pace in paces),
         at_most=frugal,
     )
-    yield Figure(
-        name=f"{title}: memory at the end", unit="MiB", values=tuple(pace.memory_mib for pace in paces)
-    )
+    yield Figure(name=f"{title}: memory at the end", unit="MiB", values=tuple(pace.memory_mib for pace in paces))
