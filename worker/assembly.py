@@ -1,9 +1,10 @@
 """Puts a worker together from its settings: which object gets which. No logic of its own."""
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
 import structlog
 
@@ -61,7 +62,7 @@ def app_settings(settings: Settings) -> AppSettings:
         max_bytes_in_flight=limits.max_bytes_in_flight,
         max_partition_bytes_in_flight=max(limits.max_bytes_in_flight // 8, kafka.max_partition_fetch_bytes),
         record_compression=None if output.compression == "none" else output.compression,
-        max_record_bytes=max(limits.max_record_bytes + (64 << 10), output.max_batch_bytes),
+        max_record_bytes=output.max_batch_bytes,  # dead letters are cut to it
         consumer_credentials=consumer_credentials(kafka),
         producer_security=producer_security(kafka),
     )
@@ -106,7 +107,11 @@ class Assembly:
         model = self.settings.model
         if model.path is not None:
             self.parser = await asyncio.to_thread(
-                EncoderParser.load, model.path, device=model.device, dtype=model.dtype
+                EncoderParser.load,
+                model.path,
+                device=model.device,
+                dtype=model.dtype,
+                max_batch_tokens=model.max_batch_tokens,
             )
             self.model = MicroBatcher(
                 self.parser,
@@ -126,8 +131,7 @@ class Assembly:
         for source in self.settings.sources.values():
             self.pipelines[source.name] = self._pipeline(source, misses[source.scope], producer, fail)
         if self.store is not None:
-            listening = asyncio.create_task(self._listen(self.store, misses))
-            stack.callback(listening.cancel)
+            _keep_running(stack, self._listen(self.store, misses), fail)
 
     def _connect(self) -> TemplateStore | None:
         redis = self.settings.redis
@@ -170,14 +174,12 @@ class Assembly:
             _log.info("templates loaded from Redis", scope=misses.scope, templates=templates)
 
     async def _listen(self, store: TemplateStore, misses: Mapping[str, Misses]) -> None:
-        """Learn what other workers find as they find it; a Redis that lost everything gets it back."""
+        """Learn what other workers find as they find it."""
         async for scope, news in store.listen(misses.keys()):
-            misses[scope].receive(news)
-            if news.was_emptied:
-                try:
-                    await misses[scope].restore()
-                except StoreUnavailable:
-                    self.metrics.redis_failed("restore")  # what it lost waits in the store and goes along later
+            try:
+                await misses[scope].receive(news)
+            except StoreUnavailable:
+                self.metrics.redis_failed("restore")  # what Redis lost waits in the store and goes along later
 
     def _pipeline(self, source: Source, misses: Misses, producer: RecordBatchProducer, fail: Fail) -> Pipeline:
         settings = self.settings
@@ -222,12 +224,27 @@ def assemble(settings: Settings) -> WorkerApp:
         async with AsyncExitStack() as stack:
             await _serve_health(stack, settings, metrics, app)
             await assembly.open(stack, producer, fail)
-            gauges = asyncio.create_task(_watch(app, assembly))
-            stack.callback(gauges.cancel)
+            _keep_running(stack, _watch(app, assembly), fail)
             yield assembly.pipelines
 
     app = WorkerApp(app_settings(settings), pipelines)
     return app
+
+
+def _keep_running(stack: AsyncExitStack, work: Coroutine[Any, Any, None], fail: Fail) -> None:
+    """Run `work` until `stack` unwinds; an error in it stops the process."""
+    task = asyncio.create_task(work)
+
+    def report(ended: asyncio.Task[None]) -> None:
+        if not ended.cancelled() and (error := ended.exception()) is not None:
+            fail(error)
+
+    async def stop() -> None:
+        task.cancel()
+        await asyncio.wait([task])
+
+    task.add_done_callback(report)
+    stack.push_async_callback(stop)
 
 
 async def _serve_health(stack: AsyncExitStack, settings: Settings, metrics: Metrics, app: WorkerApp) -> None:
@@ -256,6 +273,7 @@ async def _watch(app: WorkerApp, assembly: Assembly) -> None:
         for partition, records in lag.items():
             assembly.metrics.lag(partition.topic, partition.partition, records)
         known = set(lag)
+        assembly.metrics.in_flight(sum(pipeline.batches_in_flight for pipeline in assembly.pipelines.values()))
         if assembly.store is not None:
             assembly.metrics.redis_pending(assembly.store.pending)
         await asyncio.sleep(_GAUGE_SECONDS)

@@ -85,7 +85,10 @@ class Metrics:
         self._batches = counter("batches_total", "Record batches fetched.", "topic")
         self._records = counter("records_total", "Records read.", "topic")
         self._record_bytes = counter("record_bytes_total", "Bytes of fetched record batches.", "topic")
-        self._tombstones = counter("tombstones_total", "Records with a null value, passed over.", "topic")
+        self._tombstones = counter(
+            "tombstones_total", "Records without a raw log: a null value, or an envelope with nothing in it.", "topic"
+        )
+        self._unpacked = counter("unpacked_total", "Raw logs beside the first of their envelope.", "topic")
         self._events = counter("events_total", "Events that the broker acknowledged.", "source")
         self._joined = counter("joined_total", "Records that went into another record's event: joined lines.", "source")
         self._event_bytes = counter("event_bytes_total", "Bytes of produced record batches of events.", "source")
@@ -125,13 +128,15 @@ class Metrics:
         """Say which version runs, and which parser it has loaded."""
         self._build.info({"version": __version__, "parser": parser})
 
-    def fetched(self, topic: str, *, records: int, size_bytes: int, tombstones: int = 0) -> None:
+    def fetched(self, topic: str, *, records: int, size_bytes: int, tombstones: int = 0, unpacked: int = 0) -> None:
         """Count one fetched record batch."""
         self._batches.labels(topic).inc()
         self._records.labels(topic).inc(records)
         self._record_bytes.labels(topic).inc(size_bytes)
         if tombstones:
             self._tombstones.labels(topic).inc(tombstones)
+        if unpacked:
+            self._unpacked.labels(topic).inc(unpacked)
 
     def looked_up(self, source: str, tiers: npt.NDArray[np.uint8]) -> None:
         """Count hits by tier and misses, by `Matches.tier` of the rows that become events, (n,)."""

@@ -5,11 +5,12 @@ micro-batches, which they share.
 """
 
 import asyncio
+import math
 import time
 from collections import defaultdict, deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -113,7 +114,7 @@ class SourcePath:
     def _writer_of(self, formats: tuple[HeaderFormat, ...]) -> EventWriter:
         """Return the writer for `formats`; `auto` changes them while it looks at the first lines."""
         if self._writer is None or formats != self._formats:
-            self._formats = formats  # the former writer stays attached: a batch that waits for the model may need it
+            self._formats = formats  # a batch that waits for the model keeps the former writer
             self._writer = EventWriter(
                 resource=self._resource,
                 fields=[
@@ -142,27 +143,43 @@ class Outputs:
 
 @dataclass(slots=True, kw_only=True)
 class RecordCounts:
-    """What became of the records of one source: read = in events + dead + tombstones + held + in flight."""
+    """What became of the records of one source: read + unpacked = in events + dead + tombstones + held + in flight."""
 
     read: int = 0
-    #: Events that the broker acknowledged, and the records that they stand for: lines that were joined are several.
+    #: Raw logs beside the first of their envelope.
+    unpacked: int = 0
+    #: Events that the broker acknowledged, and the raw logs that they stand for: lines that were joined are several.
     events: int = 0
     records_in_events: int = 0
-    #: Records that became dead letters, acknowledged.
+    #: Dead letters that the broker acknowledged.
     dead: int = 0
+    #: Records without a raw log: a null value, or an envelope with nothing in it.
     tombstones: int = 0
+
+
+class _Open(NamedTuple):
+    """A batch that is not wholly acknowledged."""
+
+    next_offset: int
+    acknowledge: Acknowledge
+    #: When it came, by the monotonic clock.
+    since: float
 
 
 @dataclass(slots=True, kw_only=True)
 class _Progress:
     """What of one partition is in flight, and what is acknowledged when."""
 
-    #: Batches that are not wholly acknowledged: offset after the last, and whom to tell.
-    open: deque[tuple[int, Acknowledge]] = field(default_factory=deque)
+    open: deque[_Open] = field(default_factory=deque)
+    #: The highest offset of which an event or a dead letter was emitted, and the lowest that waits for more lines.
+    emitted: int = NONE
+    held: int | None = None
     #: Ends when everything emitted so far is delivered and acknowledged.
     settled: asyncio.Task[None] | None = None
     #: Gives out what waits for more lines, once it is too old.
     flushing: asyncio.TimerHandle | None = None
+    #: The loop itself holds tasks only weakly.
+    flush: asyncio.Task[None] | None = None
     #: A flush must not run beside a batch.
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -201,40 +218,54 @@ class Pipeline:
             records = read_records(batch)
             opened = self._open(batch, records)
             joined = self._join(batch, opened, records)
-            progress.open.append((batch.next_offset, acknowledge))
+            progress.open.append(_Open(batch.next_offset, acknowledge, time.monotonic()))
             dead = [self._buried(batch, records, row) for row in opened.dead]
-            below = batch.next_offset if joined.held_offset is None else joined.held_offset
-            await self._emit(batch.topic_partition, joined, dead, below)
-            self._flush_later(batch.topic_partition, is_waiting=joined.held_offset is not None)
+            await self._emit(batch.topic_partition, progress, joined, dead)
+            self._flush_later(batch.topic_partition, progress)
+
+    @property
+    def batches_in_flight(self) -> int:
+        """Batches that are not wholly acknowledged."""
+        return sum(len(progress.open) for progress in self._progress.values())
 
     async def drain(self, partitions: frozenset[TopicPartition]) -> None:
-        """Return when nothing of `partitions` is in flight; what waits to be joined is forgotten and read again."""
-        for partition in partitions & self._progress.keys():
-            progress = self._progress[partition]
-            async with progress.turn:
-                if progress.flushing is not None:
-                    progress.flushing.cancel()
-                if progress.settled is not None:
-                    await progress.settled
-                self._joiner.forget(partition)
-                del self._progress[partition]
+        """Return when nothing of `partitions` is in flight and nothing waits to be joined."""
+        await asyncio.gather(*(self._drain(partition) for partition in partitions & self._progress.keys()))
+
+    async def _drain(self, partition: TopicPartition) -> None:
+        """Finish a partition. What waits is forgotten, for it is read again, unless that would repeat what came after.
+
+        Then it is given out as it is: half a stack trace is better than events that come twice.
+        """
+        progress = self._progress[partition]
+        async with progress.turn:
+            if progress.flushing is not None:
+                progress.flushing.cancel()
+            if progress.held is not None and progress.held < progress.emitted:
+                await self._emit(partition, progress, self._joiner.flush(partition, now=math.inf), [])
+            if progress.settled is not None:
+                await progress.settled
+            self._joiner.forget(partition)
+            del self._progress[partition]
 
     def _open(self, batch: FetchedBatch, records: Records) -> OpenedEnvelopes:
         """Take the raw texts out of their envelopes; longer ones than the limit are dead."""
         opened = self._envelope.open(records)
-        self.counts.read += records.offset.size
-        self.counts.tombstones += opened.tombstones
+        texts, dead = opened.texts, list(opened.dead)
+        read, raw_logs = records.offset.size, int((texts.length >= 0).sum()) + len(dead)
+        # Most batches hold a raw log in every record, and nothing else.
+        tombstones = 0 if raw_logs == read == texts.length.size else _without_raw_log(records, opened)
+        unpacked = raw_logs + tombstones - read
+        self.counts.read += read
+        self.counts.unpacked += unpacked
+        self.counts.tombstones += tombstones
         self._metrics.fetched(
-            batch.topic, records=records.offset.size, size_bytes=len(batch.data), tombstones=opened.tombstones
+            batch.topic, records=read, size_bytes=len(batch.data), tombstones=tombstones, unpacked=unpacked
         )
-        too_long = np.flatnonzero(opened.texts.length > self._outputs.max_line_bytes)
-        if too_long.size == 0:
-            return opened
-        dead = list(opened.dead)
-        for row in too_long.tolist():
-            error = f"{opened.texts.length[row]} bytes, the limit is {self._outputs.max_line_bytes}"
-            dead.append(DeadRow(record=int(opened.texts.record[row]), reason=TooLarge.reason, error=error))
-            opened.texts.length[row] = NONE
+        for row in np.flatnonzero(texts.length > self._outputs.max_line_bytes).tolist():
+            error = f"{texts.length[row]} bytes, the limit is {self._outputs.max_line_bytes}"
+            dead.append(DeadRow(record=int(texts.record[row]), reason=TooLarge.reason, error=error))
+            texts.length[row] = NONE
         return replace(opened, dead=dead)
 
     def _join(self, batch: FetchedBatch, opened: OpenedEnvelopes, records: Records) -> Joined:
@@ -249,9 +280,15 @@ class Pipeline:
             is_start=is_start,
         )
 
-    async def _emit(self, partition: TopicPartition, joined: Joined, dead: list[DeadLetter], below: int) -> None:
-        """Parse, write and produce `joined`; once all is delivered, acknowledge what lies below offset `below`."""
+    async def _emit(
+        self, partition: TopicPartition, progress: _Progress, joined: Joined, dead: list[DeadLetter]
+    ) -> None:
+        """Parse, write and produce `joined`; once all is delivered, acknowledge what does not wait for more lines."""
         texts, records = joined.texts, joined.records
+        progress.held = joined.held_offset
+        below = progress.open[-1].next_offset if joined.held_offset is None else joined.held_offset
+        emitted = records.offset[texts.record[texts.length >= 0]]
+        progress.emitted = max([progress.emitted, *emitted[-1:].tolist(), *(letter.offset for letter in dead)])
         sends: list[asyncio.Task[Delivery]] = []
         events = size_bytes = covered = 0
         times = np.empty(0, np.int64)
@@ -265,8 +302,12 @@ class Pipeline:
             )
             encoded, oversized = self._encode(rows.events, joined)
             self._metrics.templates(self.path.name, len(self.path.misses.cache))
-            dead += [self._unparsable(partition, joined, row) for row in rows.unparsable]
-            dead += [self._oversized(partition, joined, row) for row in oversized]
+            too_large = f"its event does not fit into a record batch of {self._outputs.max_batch_bytes} bytes"
+            for failed, reason, error in (
+                (rows.unparsable, Unparsable.reason, "no template fits the message"),
+                (oversized, TooLarge.reason, too_large),
+            ):
+                dead += [letter for row in failed for letter in self._letters(partition, joined, row, reason, error)]
             for record_batch in encoded:
                 sends.append(await self._producer.send(self._outputs.topic, partition.partition, record_batch))
                 size_bytes += len(record_batch.data)
@@ -276,7 +317,6 @@ class Pipeline:
             times = records.timestamp[texts.record[is_event]]
             self._metrics.looked_up(self.path.name, rows.matches.tier[is_event])
         sends += [await self._bury(letter) for letter in dead]
-        progress = self._progress[partition]
         before = progress.settled
 
         async def settle() -> None:
@@ -321,42 +361,38 @@ class Pipeline:
 
     def _acknowledge(self, progress: _Progress, below: int) -> None:
         """Tell every batch how much of it is done; batches that are done leave."""
-        for next_offset, acknowledge in progress.open:
-            acknowledge(min(below, next_offset))
-        while progress.open and progress.open[0][0] <= below:
-            progress.open.popleft()
+        for batch in progress.open:
+            batch.acknowledge(min(below, batch.next_offset))
+        while progress.open and progress.open[0].next_offset <= below:
+            self._metrics.batch_done(time.monotonic() - progress.open.popleft().since)
 
     def _report(self, settled: asyncio.Task[None]) -> None:
         if not settled.cancelled() and (error := settled.exception()) is not None:
             self._fail(error)
 
-    def _flush_later(self, partition: TopicPartition, *, is_waiting: bool) -> None:
-        progress = self._progress[partition]
+    def _flush_later(self, partition: TopicPartition, progress: _Progress) -> None:
         if progress.flushing is not None:
             progress.flushing.cancel()
             progress.flushing = None
-        if is_waiting:
+        if progress.held is not None:
             loop = asyncio.get_running_loop()
-            progress.flushing = loop.call_later(self._max_wait_seconds, self._start_flush, partition)
+            progress.flushing = loop.call_later(self._max_wait_seconds, self._start_flush, partition, progress)
 
-    def _start_flush(self, partition: TopicPartition) -> None:
-        flush = asyncio.create_task(self._flush(partition))
-        flush.add_done_callback(self._report)
+    def _start_flush(self, partition: TopicPartition, progress: _Progress) -> None:
+        progress.flush = asyncio.create_task(self._flush(partition, progress))
+        progress.flush.add_done_callback(self._report)
 
-    async def _flush(self, partition: TopicPartition) -> None:
+    async def _flush(self, partition: TopicPartition, progress: _Progress) -> None:
         """Give out what waited long enough for its next line."""
-        progress = self._progress.get(partition)
-        if progress is None:
-            return
         async with progress.turn:
-            if partition not in self._progress or not progress.open:
+            # A batch may have come first, or the partition may have gone, and even come back.
+            if self._progress.get(partition) is not progress or progress.held is None:
                 return
-            joined = self._joiner.flush(partition, now=time.monotonic())
-            below = progress.open[-1][0] if joined.held_offset is None else joined.held_offset
-            await self._emit(partition, joined, [], below)
-            self._flush_later(partition, is_waiting=joined.held_offset is not None)
+            await self._emit(partition, progress, self._joiner.flush(partition, now=time.monotonic()), [])
+            self._flush_later(partition, progress)
 
     def _bury(self, letter: DeadLetter) -> Awaitable[asyncio.Task[Delivery]]:
+        letter = letter.fitted(self._outputs.max_batch_bytes)
         return self._producer.send_record(
             self._outputs.dead_letter_topic,
             None,
@@ -369,16 +405,12 @@ class Pipeline:
     def _buried(self, batch: FetchedBatch, records: Records, row: DeadRow) -> DeadLetter:
         return self._dead_letter(batch.topic_partition, records, row.record, row.reason, row.error)
 
-    def _unparsable(self, partition: TopicPartition, joined: Joined, row: int) -> DeadLetter:
-        letter = self._dead_letter(
-            partition, joined.records, int(joined.texts.record[row]), Unparsable.reason, "no template fits the message"
-        )
-        return letter if joined.covers[row] <= 1 else replace(letter, value=_text(joined.texts, row))
-
-    def _oversized(self, partition: TopicPartition, joined: Joined, row: int) -> DeadLetter:
-        error = f"its event does not fit into a record batch of {self._outputs.max_batch_bytes} bytes"
-        letter = self._dead_letter(partition, joined.records, int(joined.texts.record[row]), TooLarge.reason, error)
-        return letter if joined.covers[row] <= 1 else replace(letter, value=_text(joined.texts, row))
+    def _letters(
+        self, partition: TopicPartition, joined: Joined, row: int, reason: str, error: str
+    ) -> Iterator[DeadLetter]:
+        """Make a dead letter of each record whose line went into the text of `row`: a replay puts it back."""
+        for line in np.flatnonzero(joined.head == joined.head[row]).tolist():
+            yield self._dead_letter(partition, joined.records, int(joined.texts.record[line]), reason, error)
 
     def _dead_letter(
         self, partition: TopicPartition, records: Records, row: int, reason: str, error: str
@@ -401,5 +433,9 @@ def _span(buffer: U8, start: np.int64, length: np.int64) -> bytes | None:
     return None if length < 0 else buffer[start : start + length].tobytes()
 
 
-def _text(texts: Texts, row: int) -> bytes:
-    return texts.buffer[texts.start[row] : texts.start[row] + texts.length[row]].tobytes()
+def _without_raw_log(records: Records, opened: OpenedEnvelopes) -> int:
+    """Count the records that hold none."""
+    holds = np.zeros(records.offset.size, np.bool_)
+    holds[opened.texts.record[opened.texts.length >= 0]] = True
+    holds[[row.record for row in opened.dead]] = True
+    return int(np.count_nonzero(~holds))

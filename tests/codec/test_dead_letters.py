@@ -57,6 +57,7 @@ def test_headers_say_why_and_where_from() -> None:
         ("logloom.partition", b"3"),
         ("logloom.offset", b"17"),
         ("logloom.timestamp", b"1790000000000"),
+        ("logloom.size", b"1"),
     ]
     assert expected == letter.kafka_headers()
 
@@ -83,6 +84,31 @@ def test_a_record_without_the_headers_is_no_dead_letter() -> None:
 
 def test_a_number_that_is_none_is_told() -> None:
     """A dead letter whose offset is no number is refused with the value seen."""
-    names = ("reason", "error", "source", "topic", "partition", "offset", "timestamp")
+    names = ("reason", "error", "source", "topic", "partition", "offset", "timestamp", "size")
     with pytest.raises(Undecodable, match="invalid literal"):
         DeadLetter.read(value=None, key=None, headers=[(f"logloom.{name}", b"x") for name in names])
+
+
+@given(letter=_LETTERS, max_bytes=st.integers(0, 2000))
+def test_a_letter_is_cut_to_fit(letter: DeadLetter, max_bytes: int) -> None:
+    """A letter that is too large keeps the beginning of its value and says how long that was."""
+    fitted = letter.fitted(max_bytes)
+    if fitted.cut_from is None:
+        assert letter == fitted
+    else:
+        assert fitted.cut_from == len(letter.value or b"") > len(fitted.value or b"")
+        assert (letter.value or b"").startswith(fitted.value or b"")
+    read = DeadLetter.read(value=fitted.value, key=fitted.key, headers=fitted.kafka_headers())
+    assert fitted == read
+
+
+def test_a_large_letter_fits() -> None:
+    """What is cut stays below the limit, with key and headers where there is room for them."""
+    letter = DeadLetter(
+        value=b"x" * 5000, key=b"k" * 100, headers=[("trace", b"1")], reason="too_large", error="5000 bytes",
+        source="shop", topic="raw.shop", partition=0, offset=1, timestamp=-1,
+    )  # fmt: skip
+    fitted = letter.fitted(1000)
+    headers = sum(len(name) + len(value or b"") for name, value in fitted.kafka_headers())
+    assert (fitted.key, fitted.headers, fitted.cut_from) == (letter.key, letter.headers, 5000)
+    assert 300 < len(fitted.value or b"") + headers + 100 < 1000

@@ -11,15 +11,12 @@ from worker.cache.templates import TemplateCache
 from worker.columns.layout import I64, TIER_MODEL, TIER_STORE, Headers, Matches, Texts
 from worker.errors import StoreUnavailable
 from worker.parsing.microbatch import MicroBatcher
-from worker.parsing.templates import Template
 
 if TYPE_CHECKING:  # the command line parses files without Redis, and without its client
     from worker.cache.store import News, TemplateStore
 
-#: A template, the message that it was cut from, and that message's fingerprint.
-Learned = tuple[Template, bytes, int]
-#: Messages for the model, each with its row and its fingerprint.
-Chosen = dict[bytes, tuple[int, int]]
+#: Messages for the model, each with the first of its rows.
+Chosen = dict[bytes, int]
 
 #: Messages asked for at first; most lines of a cold batch share few templates, so a few answers settle many.
 _FIRST_REPRESENTATIVES = 32
@@ -69,8 +66,7 @@ class Misses:
             chosen = _representatives(texts, headers, matches, asked, width)
             if not chosen:
                 break
-            await self._ask_model(self.model, chosen)
-            matches = self.cache.look_up(texts, headers, only=matches, tier=TIER_MODEL)
+            matches = await self._ask_model(self.model, texts, headers, matches, chosen)
             asked.update(chosen)
             self._remember_failures(chosen, matches)
             width *= 2
@@ -81,69 +77,62 @@ class Misses:
         if self.store is None:
             return 0
         news = await self.store.load(self.scope)
-        self.receive(news)
+        await self.receive(news)
         return len(news.templates)
 
-    def receive(self, news: "News") -> None:
-        """Learn what other workers found, and forget what an operator removed."""
+    async def receive(self, news: "News") -> None:
+        """Learn what other workers found, forget what an operator removed; give a Redis that lost everything its own.
+
+        Both are done before anything is awaited. Raises StoreUnavailable.
+        """
         for template in news.templates:
             self.cache.add(template)
         for template_id in news.removed:
             self.cache.remove(template_id)
         self.counts.received += len(news.templates)
+        if news.was_emptied:
+            await self._restore()
 
-    async def restore(self) -> None:
-        """Write all templates of this process back to a Redis that lost them. Raises StoreUnavailable."""
-        if self.store is not None:
-            await self._publish(self.store, [(template, b"", 0) for template in self.cache.templates()])
+    async def _restore(self) -> None:
+        """Write everything to Redis, whatever others publish meanwhile."""
+        templates = [(template, 0) for template in self.cache.templates()]
+        while self.store is not None and not (news := await self.store.publish(self.scope, templates)).is_written:
+            await self.receive(news)
 
     async def _ask_store(self, texts: Texts, headers: Headers, matches: Matches, missing: I64) -> Matches:
         if self.store is None:
             return matches
         fingerprints = np.unique(matches.fingerprint[missing]).tolist()
         try:
-            news = await self.store.find(self.scope, fingerprints)
+            await self.receive(await self.store.find(self.scope, fingerprints))
         except StoreUnavailable:
             self._failed_store("find")
-            return matches
-        self.receive(news)
-        if not news.templates:
-            return matches
+        # In any case: others may have learned, or brought news from Redis, while this one waited.
         return self.cache.look_up(texts, headers, only=matches, tier=TIER_STORE)
 
-    async def _ask_model(self, model: MicroBatcher, chosen: Chosen) -> None:
+    async def _ask_model(
+        self, model: MicroBatcher, texts: Texts, headers: Headers, matches: Matches, chosen: Chosen
+    ) -> Matches:
         self.counts.asked += len(chosen)
         templates = await model.templates(list(chosen), prompt=self.prompt)
-        learned = [
-            (template, message, fingerprint)
-            for template, (message, (_, fingerprint)) in zip(templates, chosen.items(), strict=True)
-            if template is not None
-        ]
-        self.counts.learned += len({template.id for template, _, _ in learned})
-        if self.store is not None and learned:
+        learned = [(one, row) for one, row in zip(templates, chosen.values(), strict=True) if one is not None]
+        while self.store is not None and learned:
+            # Two workers that miss the same message at once end with one template: the first one's.
+            matches = self.cache.look_up(texts, headers, only=matches, tier=TIER_STORE)
+            learned = [(template, row) for template, row in learned if matches.template[row] < 0]
             try:
-                learned = await self._publish(self.store, learned)
+                fingerprinted = [(template, int(matches.fingerprint[row])) for template, row in learned]
+                news = await self.store.publish(self.scope, fingerprinted)
+                if news.is_written:
+                    break
+                await self.receive(news)
             except StoreUnavailable:
                 self._failed_store("publish")  # it keeps them and writes them when Redis is back
-        for template, _, _ in learned:
-            self.cache.add(template)
-
-    async def _publish(self, store: "TemplateStore", learned: list[Learned]) -> list[Learned]:
-        """Write `learned` to Redis; return what is left of it once other workers' new templates are known.
-
-        Two workers that miss the same message at once thereby end with one template: the first one's.
-        """
-        while learned:
-            news = await store.publish(self.scope, [(template, fingerprint) for template, _, fingerprint in learned])
-            self.receive(news)
-            if news.is_written:
                 break
-            learned = [
-                (template, message, fingerprint)
-                for template, message, fingerprint in learned
-                if all(theirs.match(message) is None for theirs in news.templates)
-            ]
-        return learned
+        self.counts.learned += len({template.id for template, _ in learned})
+        for template, _ in learned:
+            self.cache.add(template)
+        return self.cache.look_up(texts, headers, only=matches, tier=TIER_MODEL)
 
     def _failed_store(self, operation: str) -> None:
         self.counts.store_errors += 1
@@ -151,7 +140,7 @@ class Misses:
             self.on_store_error(operation)
 
     def _remember_failures(self, chosen: Chosen, matches: Matches) -> None:
-        for message, (row, _) in chosen.items():
+        for message, row in chosen.items():
             if matches.template[row] < 0:
                 self._failed[message] = None
         while len(self._failed) > _REMEMBERED_FAILURES:
@@ -167,7 +156,7 @@ def _representatives(texts: Texts, headers: Headers, matches: Matches, asked: Co
         for row in rows.tolist():
             message = _message(texts, headers, row)
             if message not in asked and message not in chosen:
-                chosen[message] = (row, int(matches.fingerprint[row]))
+                chosen[message] = row
                 if len(chosen) == width:
                     return chosen
         if chosen:

@@ -251,7 +251,7 @@ class TemplateStore:
             if any(waiting_scope == scope for waiting_scope, _ in self._pending) and (
                 news := await self.catch_up(scope)
             ):
-                return news
+                return replace(news, is_written=False)  # what waited was written, not what is given now
             merged_differently: list[Template] = []
             for start in range(0, len(fit), _MOST_WRITTEN):
                 sent, reply = await self._exchange(scope, Mode.PUBLISH, fit[start : start + _MOST_WRITTEN])

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from weakref import WeakSet
 
 from worker.columns.events import EventWriter
 from worker.columns.layout import Headers, Matches, Texts
@@ -32,7 +33,8 @@ class TemplateCache:
         # Pages that are never touched cost no memory.
         self._table = TemplateTable(capacity=max_templates + _HEADROOM, fingerprint_capacity=max_fingerprints)
         self._capacity = max_templates
-        self._writers: list[EventWriter] = []
+        # A writer goes when its source has another: only a batch that still waits holds on to it.
+        self._writers: WeakSet[EventWriter] = WeakSet()
         self._parameter_names = dict(parameter_names or {})
         self._in_use: Counter[int] = Counter()
         self._condemned: set[str] = set()
@@ -44,7 +46,7 @@ class TemplateCache:
         """Let `writer` know every template from now on."""
         for row in self._table.rows(_SCOPE):
             writer.set_template(row, self._table.template(row))
-        self._writers.append(writer)
+        self._writers.add(writer)
 
     def add(self, template: Template) -> int:
         """Keep `template` and return its row; a full cache first forgets those that were not used for longest."""
@@ -87,8 +89,9 @@ class TemplateCache:
         return [self._table.template(row) for row in self._table.rows(_SCOPE)]
 
     def _evict(self) -> None:
-        before = min(self._in_use, default=self._table.tick)
-        for row in self._table.evict(max(self._capacity // _EVICTED_SHARE, 1), before=before):
+        before = min(self._in_use, default=self._table.tick + 1)
+        too_many = len(self._table) - self._capacity
+        for row in self._table.evict(too_many + max(self._capacity // _EVICTED_SHARE, 1), before=before):
             for writer in self._writers:
                 writer.clear_template(row)
 

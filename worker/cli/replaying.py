@@ -42,9 +42,14 @@ class Plan:
     remaining: int = 0
 
     def takes(self, found: Buried | Foreign) -> bool:
-        """Decide on `found`, and count it."""
+        """Decide on `found`, and count it. What is not whole stays: half a raw log is another one."""
         full = self.most is not None and self.taken.total() >= self.most
-        if full or isinstance(found, Foreign) or not self.wanted.holds(found.letter):
+        if (
+            full
+            or isinstance(found, Foreign)
+            or found.letter.cut_from is not None
+            or not self.wanted.holds(found.letter)
+        ):
             self.remaining += 1
             return False
         self.taken[self.topic or found.letter.topic] += 1

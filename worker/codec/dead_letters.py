@@ -5,12 +5,14 @@ replay finds exactly what was there.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from worker.errors import Undecodable
 
 _PREFIX = "logloom."
-_NAMES = ("reason", "error", "source", "topic", "partition", "offset", "timestamp")
+_NAMES = ("reason", "error", "source", "topic", "partition", "offset", "timestamp", "size")
+#: What a record takes beside its value, key and headers, and each header beside its name and value, at most.
+_OVERHEAD_BYTES, _HEADER_OVERHEAD_BYTES = 128, 10
 
 #: A Kafka header; a null value is None.
 Header = tuple[str, bytes | None]
@@ -37,6 +39,29 @@ class DeadLetter:
     offset: int
     #: The record's own time, milliseconds since the epoch, -1 for none.
     timestamp: int
+    #: Bytes that the record's value had, where not all of them are in `value`; None: it is whole.
+    cut_from: int | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes of the record's value."""
+        return len(self.value or b"") if self.cut_from is None else self.cut_from
+
+    def fitted(self, max_bytes: int) -> "DeadLetter":
+        """Return a letter whose record takes at most `max_bytes`: this one, or its beginning.
+
+        Of a value that is too long the beginning is kept; where that does not do, key and headers go too.
+        """
+        own = sum(
+            len(name.encode()) + len(value or b"") + _HEADER_OVERHEAD_BYTES for name, value in self.kafka_headers()
+        )
+        room = max_bytes - _OVERHEAD_BYTES - own - len(self.key or b"")
+        if not self.value or len(self.value) <= room:
+            return self
+        if room <= 0 and (self.headers or self.key):
+            short = replace(self, headers=(), key=None, value=self.value[:-1], cut_from=self.size)
+            return short.fitted(max_bytes)
+        return replace(self, value=self.value[: max(room, 0)], cut_from=self.size)
 
     def kafka_headers(self) -> list[Header]:
         """Return the headers to produce with: the record's own, then Logloom's."""
@@ -57,7 +82,9 @@ class DeadLetter:
                 raise Undecodable(f"no dead letter: it has no header `{_PREFIX}{name}`")
             found[name] = (own.pop(place)[1] or b"").decode(errors="replace")
         try:
-            partition, offset, timestamp = (int(found[name]) for name in ("partition", "offset", "timestamp"))
+            partition, offset, timestamp, size = (
+                int(found[name]) for name in ("partition", "offset", "timestamp", "size")
+            )
         except ValueError as error:
             raise Undecodable(f"no dead letter: {error}") from error
         return cls(
@@ -71,6 +98,7 @@ class DeadLetter:
             partition=partition,
             offset=offset,
             timestamp=timestamp,
+            cut_from=None if size == len(value or b"") else size,
         )
 
     def replay_headers(self) -> list[Header]:

@@ -10,7 +10,8 @@ from worker.parsing.headers import PRESETS, HeaderFormat, detect, parse_format
 
 _log = structlog.get_logger(__name__)
 
-#: `auto` looks at so many lines before it makes up its mind for good.
+#: `auto` looks at so many lines before it makes up its mind for good, and again each time that there are twice as many:
+#: a look takes time for every line.
 _ENOUGH_LINES = 500
 #: Longer lines are cut before they are looked at: a header stands at the front.
 _LONGEST_PREFIX = 512
@@ -30,6 +31,7 @@ class HeaderFinder:
         """
         self._zone, self._source = zone, source
         self._lines: list[bytes] | None = [] if list(declared) == ["auto"] else None
+        self._look_again_at = 1
         self._set([] if list(declared) in (["auto"], ["none"]) else [_resolve(text) for text in declared])
 
     def _set(self, formats: Iterable[HeaderFormat]) -> None:
@@ -53,17 +55,18 @@ class HeaderFinder:
             if len(lines) >= _ENOUGH_LINES:
                 self._lines = None
                 break
-        if not lines:
+        if len(lines) < self._look_again_at:
             return
+        self._look_again_at = min(2 * len(lines), _ENOUGH_LINES)
         detection = detect(lines)
-        found = () if detection.format is None else (detection.format,)
+        found = detection.formats
         if found != self.formats:
             self._set(found)
             _log.info(
                 "header format found",
                 source=self._source,
-                format=found[0].name if found else "none",
+                format=" or ".join(one.name for one in found) or "none",
                 share=round(detection.share, 3),
                 lines=len(lines),
-                pin_with=f"header = {found[0].name if found else 'none'!r}",
+                pin_with=f"header = {[one.name for one in found] or ['none']}",
             )

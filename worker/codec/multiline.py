@@ -49,6 +49,8 @@ class Joined:
     records: Records
     #: Rows of the input that each row covers: 0 where it has no text, (n,).
     covers: I64
+    #: The first row of the text that each row is part of, itself where it is alone, (n,).
+    head: I64
     #: The lowest offset of the partition that is still held back: no more may be acknowledged. None: nothing is held.
     held_offset: int | None
 
@@ -161,7 +163,13 @@ _NO_TEXTS = Texts(
 
 
 def _as_it_is(texts: Texts, records: Records) -> Joined:
-    return Joined(texts=texts, records=records, covers=(texts.length != NONE).astype(np.int64), held_offset=None)
+    return Joined(
+        texts=texts,
+        records=records,
+        covers=(texts.length != NONE).astype(np.int64),
+        head=np.arange(len(texts.start)),
+        held_offset=None,
+    )
 
 
 def _groups(rows: _Waiting) -> tuple[I64, int]:
@@ -205,7 +213,9 @@ def _joined(rows: _Waiting, plan: I64, role: U8, joined_bytes: int, held_offset:
             timestamp=timestamp,
             severity=severity,
         )
-    return Joined(texts=texts._replace(length=length), records=rows.records, covers=covers, held_offset=held_offset)
+    return Joined(
+        texts=texts._replace(length=length), records=rows.records, covers=covers, head=head, held_offset=held_offset
+    )
 
 
 def _followed(waiting: _Waiting, batch: _Waiting) -> _Waiting:
