@@ -56,8 +56,10 @@ def command(
     journalctl -o short-iso | logloom parse --source journal
     logloom parse --header '<Date> <Time> <Level> <Content>' app.log | jq .attributes
     """  # noqa: D301  click takes the backspace for "keep these lines"
+    from worker.logs import configure  # noqa: PLC0415  --help must not wait for it
     from worker.offline import FileParser  # noqa: PLC0415  --help must not wait for numba
 
+    configure(format="text")  # on standard error: standard output is for events
     if as_json is None:
         as_json = not sys.stdout.isatty()
     parser = FileParser.open(
