@@ -89,6 +89,8 @@ def parser(tagger: WordTagger | None = None, **limits: int) -> EncoderParser:
         ("job 7 failed\njava.io.IOException: x\n\tat a.B.c(B.java:7)\n", "job <*> failed\n<*>\n"),
         ("\n lead 5\r\nmore here", "\n lead <*>\r\n<*>"),
         ("one line 5\n", "one line <*>\n"),
+        ("-- 1\n\nlead 5\n\nmore", "-- <*>\n\nlead <*>\n\n<*>"),
+        ("\x00\nÀ", "\x00\nÀ"),
         # Where nothing constant would be left, a safer cut.
         ("a1", "a<*>"),
         ("12 34", "<*> <*>"),

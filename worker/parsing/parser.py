@@ -32,8 +32,6 @@ _WIDTHS = (6, 10, 14, 18, 22, 26, 30, 38, 46, 62, 78, 94, 126, 158, 190, 254)
 #: Tokens that two windows of one long message share; each token is judged where it has most context.
 _OVERLAP = 64
 
-#: The first line that is not blank. What follows is a stack trace, a statement, a dump.
-_FIRST_LINE = re.compile(r"\s*\S[^\r\n]*[\r\n]+")
 _STACK_FRAME = re.compile(r"^\s*(?:at |File \"|Caused by|Traceback)", re.MULTILINE)
 _ESCAPED = re.compile("[\udc80-\udcff]")
 _WORDS_WITH_DIGITS = re.compile(r"[\w\-]{0,64}\d[\w\-]{0,64}")
@@ -285,9 +283,15 @@ def template(message: bytes, text: str, tokens: Tokens, scores: F32) -> Template
 
 
 def first_line(text: str) -> int:
-    """Tell where the lines after the first that is not blank begin; the text's end where there are none."""
-    found = _FIRST_LINE.match(text)
-    return found.end() if found and not text[found.end() :].isspace() else len(text)
+    """Tell where the lines after the first that holds a letter begin; the text's end where nothing follows."""
+    place = 0
+    for line in text.splitlines(keepends=True):
+        place += len(line)
+        if any(character.isalpha() for character in line):
+            break
+    while text[place : place + 1] in {"\r", "\n"}:
+        place += 1
+    return len(text) if text[place:].isspace() else place
 
 
 def cleaned(text: str, spans: Sequence[Span]) -> list[Span]:
