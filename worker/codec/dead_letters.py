@@ -59,7 +59,7 @@ class DeadLetter:
         if not self.value or len(self.value) <= room:
             return self
         if room <= 0 and (self.headers or self.key):
-            short = replace(self, headers=(), key=None, value=self.value[:-1], cut_from=self.size)
+            short = replace(self, headers=[], key=None, value=self.value[:-1], cut_from=self.size)
             return short.fitted(max_bytes)
         return replace(self, value=self.value[: max(room, 0)], cut_from=self.size)
 
