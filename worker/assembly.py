@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
@@ -12,12 +12,13 @@ from worker.app import AppSettings, Fail, WorkerApp
 from worker.cache.misses import Misses
 from worker.cache.store import TemplateStore
 from worker.cache.templates import TemplateCache
-from worker.codec.envelopes import AUTO, PRESETS, Envelope, Fields
+from worker.codec.envelopes import AUTO, PRESETS, Envelope
 from worker.codec.header_finder import HeaderFinder
 from worker.codec.multiline import Joiner, Limits
 from worker.errors import StoreUnavailable
 from worker.health import HealthServer
 from worker.metrics import Metrics
+from worker.parsing.headers import format_of
 from worker.parsing.microbatch import MicroBatcher
 from worker.parsing.parser import EncoderParser
 from worker.pipeline import Outputs, Pipeline, SourcePath
@@ -70,18 +71,22 @@ def app_settings(settings: Settings) -> AppSettings:
 
 def envelope_of(source: Source, settings: Settings) -> Envelope:
     """Make the envelope of `source`. Raises WrongSettings."""
+    declared = () if set(source.header) & {"auto", "none"} else source.header
     fields = PRESETS.get(source.envelope, AUTO)
     if source.message_field or source.timestamp_field or source.level_field:
-        fields = Fields(
+        fields = replace(
+            fields,
             message=source.message_field or fields.message,
             timestamp=source.timestamp_field or fields.timestamp,
             level=source.level_field or fields.level,
+            guessed=False,
         )
     return Envelope(
         source.envelope,
         fields=fields,
         encoding=source.encoding,
         zone=source.zone,
+        reserved=frozenset(name for text in declared for name in format_of(text).fields),
         max_record_bytes=settings.limits.max_record_bytes,
     )
 

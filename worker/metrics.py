@@ -97,7 +97,7 @@ class Metrics:
         self._misses = counter("misses_total", "Messages that went on to the model.", "source")
         self._micro_batch_rows = histogram("micro_batch_rows", "Messages of a micro-batch.", _ROW_BUCKETS)
         self._micro_batch_tokens = histogram(
-            "micro_batch_tokens", "Tokens of a micro-batch, padding included.", _TOKEN_BUCKETS
+            "micro_batch_tokens", "Tokens of a micro-batch, without padding.", _TOKEN_BUCKETS
         )
         self._model_seconds = histogram("model_seconds", "Time of the model on a micro-batch.", _SECONDS_BUCKETS)
         self._model_halvings = counter("model_halvings_total", "Micro-batches halved for want of memory.")

@@ -150,7 +150,7 @@ class Model(Group):
     device: Device = "auto"
     """Where it runs; `auto` takes a GPU where there is one."""
     dtype: Lower[Literal["auto", "float32", "bfloat16", "float16"]] = "auto"
-    """Precision; `auto` is bfloat16 on a GPU and float32 on a CPU."""
+    """Precision; `auto` is bfloat16 where the hardware multiplies it, else float32."""
     max_batch_tokens: Annotated[int, Field(ge=64, le=4_194_304)] = 16_384
     """Most tokens of one micro-batch."""
     max_rows: Annotated[int, Field(ge=1, le=65_536)] = 256
