@@ -245,6 +245,11 @@ class Admin:
             created.add(topic)
         return frozenset(created)
 
+    def delete_topics(self, topics: Iterable[str]) -> None:
+        """Delete topics and all that is in them."""
+        with translated(self._settings):
+            self._client.delete_topics(list(topics))
+
     def end_offsets(self, topic_partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
         """Give the offset that the next record of each partition gets."""
         return self._offsets(topic_partitions, -1)
