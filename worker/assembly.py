@@ -118,6 +118,7 @@ class Assembly:
                 dtype=model.dtype,
                 max_batch_tokens=model.max_batch_tokens,
             )
+            self.parser.on_halved = self.metrics.halved
             self.model = MicroBatcher(
                 self.parser,
                 max_tokens=model.max_batch_tokens,

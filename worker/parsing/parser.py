@@ -18,7 +18,7 @@ from worker.parsing.spans import Span, attaches, balanced, trimmed, unmistakable
 from worker.parsing.templates import Template
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from worker.parsing.model import F32, Tagger, Tokens
@@ -97,6 +97,8 @@ class EncoderParser:
         `max_message_bytes` bytes gets no template.
         """
         self.tokens = 0
+        #: Told, in the thread of `parse`, of each micro-batch that the device had no memory for.
+        self.on_halved: Callable[[], None] | None = None
         self._tagger = tagger
         self._max_batch_tokens = max_batch_tokens
         self._max_message_tokens = max_message_tokens
@@ -180,6 +182,8 @@ class EncoderParser:
         except MemoryError:
             if len(batch) == 1:
                 raise
+            if self.on_halved is not None:
+                self.on_halved()
             middle = len(batch) // 2
             self._tag(batch[:middle], tokens, found)
             self._tag(batch[middle:], tokens, found)
