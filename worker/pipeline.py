@@ -160,6 +160,7 @@ class RecordCounts:
 class _Open(NamedTuple):
     """A batch that is not wholly acknowledged."""
 
+    fetch_offset: int
     next_offset: int
     acknowledge: Acknowledge
     #: When it came, by the monotonic clock.
@@ -218,7 +219,7 @@ class Pipeline:
             records = read_records(batch)
             opened = self._open(batch, records)
             joined = self._join(batch, opened, records)
-            progress.open.append(_Open(batch.next_offset, acknowledge, time.monotonic()))
+            progress.open.append(_Open(batch.fetch_offset, batch.next_offset, acknowledge, time.monotonic()))
             dead = [self._buried(batch, records, row) for row in opened.dead]
             await self._emit(batch.topic_partition, progress, joined, dead)
             self._flush_later(batch.topic_partition, progress)
@@ -362,7 +363,8 @@ class Pipeline:
     def _acknowledge(self, progress: _Progress, below: int) -> None:
         """Tell every batch how much of it is done; batches that are done leave."""
         for batch in progress.open:
-            batch.acknowledge(min(below, batch.next_offset))
+            if batch.fetch_offset < below:
+                batch.acknowledge(min(below, batch.next_offset))
         while progress.open and progress.open[0].next_offset <= below:
             self._metrics.batch_done(time.monotonic() - progress.open.popleft().since)
 
