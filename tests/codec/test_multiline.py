@@ -1,5 +1,6 @@
 """Rows that are one log become one text, and nothing waits longer, or is acknowledged earlier, than it may."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -81,7 +82,10 @@ exit status 2""",
 def test_a_stack_trace_is_one_text(make_records: MakeRecords, language: str) -> None:
     """The lines of a trace join the line that they belong to; the next log starts its own text."""
     lines = _TRACES[language].split(b"\n")
-    joined = _join(Joiner(), make_records([b"2026 before", *lines, b"2026 after", b"2026 last"]))
+    joined = _join(
+        Joiner(limits=Limits(quiet_seconds=math.inf)),
+        make_records([b"2026 before", *lines, b"2026 after", b"2026 last"]),
+    )
     assert [b"2026 before", _TRACES[language], b"2026 after"] == _texts(joined)
     assert [100, 100 + len(lines), 101 + len(lines)] == _offsets(joined)
     assert [1, len(lines), 1] == joined.covers[joined.texts.length >= 0].tolist()
@@ -93,7 +97,7 @@ def test_a_stack_trace_is_one_text(make_records: MakeRecords, language: str) -> 
 def test_a_trace_across_batches_is_one_text(make_records: MakeRecords, language: str, cut: int) -> None:
     """What a batch ends with waits for the next one, and the offset of its first line with it."""
     lines = _TRACES[language].split(b"\n")
-    joiner = Joiner()
+    joiner = Joiner(limits=Limits(quiet_seconds=math.inf))
     first = _join(joiner, make_records([b"2026 before", *lines[:cut]]))
     assert _texts(first) == [b"2026 before"]
     assert first.held_offset == 101
@@ -105,7 +109,7 @@ def test_a_trace_across_batches_is_one_text(make_records: MakeRecords, language:
 def test_plain_lines_stay_as_they_are(make_records: MakeRecords) -> None:
     """Without continuation lines the batch's own bytes are pointed at; only the last row waits."""
     records = make_records([b"ERROR a", b"at noon", b"Info: b", b"kafka.errors.Timeout: x", b"{}"])
-    joined = _join(Joiner(), records)
+    joined = _join(Joiner(limits=Limits(quiet_seconds=math.inf)), records)
     assert _texts(joined) == [b"ERROR a", b"at noon", b"Info: b", b"kafka.errors.Timeout: x"]
     assert joined.texts.buffer is records.buffer
     assert joined.records is records
@@ -115,13 +119,17 @@ def test_a_log_of_exceptions_is_not_one_text(make_records: MakeRecords) -> None:
     """An exception's name after a log line belongs to it, one after another is a log of its own."""
     values = [b"request failed", b"a.TimeoutException: 1", b"a.TimeoutException: 2", b"a.TimeoutException: 3", b"2026"]
     expected = [b"request failed\na.TimeoutException: 1", b"a.TimeoutException: 2", b"a.TimeoutException: 3"]
-    assert expected == _texts(_join(Joiner(), make_records(values)))
+    assert expected == _texts(_join(Joiner(limits=Limits(quiet_seconds=math.inf)), make_records(values)))
 
 
 def test_declared_starts_decide(make_records: MakeRecords) -> None:
     """Where the caller says which rows start a text, the rules of traces are not asked."""
     values = [b"[1] a", b"plain b", b"  c", b"[2] d", b"e", b"[3]"]
-    joined = _join(Joiner(), make_records(values), is_start=[True, False, False, True, False, True])
+    joined = _join(
+        Joiner(limits=Limits(quiet_seconds=math.inf)),
+        make_records(values),
+        is_start=[True, False, False, True, False, True],
+    )
     assert _texts(joined) == [b"[1] a\nplain b\n  c", b"[2] d\ne"]
 
 
@@ -129,14 +137,14 @@ def test_keys_do_not_mix(make_records: MakeRecords) -> None:
     """Rows join the row before them with the same key; a null key is a key of its own."""
     values = [b"a1", b"b1", b" a2", b"n1", b" b2", b" n2", b"a3", b"b3", b"n3"]
     keys = [b"a", b"b", b"a", None, b"b", None, b"a", b"b", None]
-    joined = _join(Joiner(), make_records(values, keys=keys))
+    joined = _join(Joiner(limits=Limits(quiet_seconds=math.inf)), make_records(values, keys=keys))
     assert _texts(joined) == [b"a1\n a2", b"b1\n b2", b"n1\n n2"]
     assert joined.held_offset == 106
 
 
 def test_a_held_row_keeps_its_key_and_headers(make_records: MakeRecords) -> None:
     """Records that waited carry their own key, value, headers and time into the next batch."""
-    joiner = Joiner()
+    joiner = Joiner(limits=Limits(quiet_seconds=math.inf))
     _join(joiner, make_records([b"one"], keys=[b"k"], timestamp_ms=7))
     joined = _join(joiner, make_records([b"two"], keys=[b"k"], first_offset=101))
     records = joined.records
@@ -158,7 +166,7 @@ def test_a_held_row_keeps_its_key_and_headers(make_records: MakeRecords) -> None
 
 def test_time_ends_the_waiting(make_records: MakeRecords) -> None:
     """A text waits for its limit from its first row on, then a flush gives it out."""
-    joiner = Joiner(limits=Limits(max_seconds=2.0))
+    joiner = Joiner(limits=Limits(quiet_seconds=math.inf, max_seconds=2.0))
     _join(joiner, make_records([b"a"]), now=10.0)
     early = joiner.flush("p", now=11.9)
     assert (_texts(early), early.held_offset) == ([], 100)
@@ -169,7 +177,7 @@ def test_time_ends_the_waiting(make_records: MakeRecords) -> None:
 
 def test_time_ends_the_waiting_when_a_batch_comes(make_records: MakeRecords) -> None:
     """A key that stays silent is given out with a later batch of other keys, once it is old enough."""
-    joiner = Joiner(limits=Limits(max_seconds=2.0))
+    joiner = Joiner(limits=Limits(quiet_seconds=math.inf, max_seconds=2.0))
     _join(joiner, make_records([b"a"], keys=[b"k"]), now=0.0)
     second = _join(joiner, make_records([b"b"], first_offset=101), now=1.0)
     assert (_texts(second), second.held_offset) == ([], 100)
@@ -181,34 +189,36 @@ def test_time_ends_the_waiting_when_a_batch_comes(make_records: MakeRecords) -> 
 def test_limits_bound_a_text(make_records: MakeRecords) -> None:
     """A text takes no more rows and no more bytes than it may; what comes after starts another."""
     values = [b"a", b" b", b" c", b" d", b"e", b" " + b"x" * 20, b"f"]
-    joined = _join(Joiner(limits=Limits(max_lines=2, max_bytes=10)), make_records(values))
+    joined = _join(Joiner(limits=Limits(quiet_seconds=math.inf, max_lines=2, max_bytes=10)), make_records(values))
     assert _texts(joined) == [b"a\n b", b" c\n d", b"e", b" " + b"x" * 20]
 
 
 def test_what_waits_is_bounded(make_records: MakeRecords) -> None:
     """When too many bytes would wait, nothing waits."""
     values = [b"x" * 60, b"y" * 60]
-    joined = _join(Joiner(limits=Limits(max_held_bytes=100)), make_records(values, keys=[b"1", b"2"]))
+    joined = _join(
+        Joiner(limits=Limits(quiet_seconds=math.inf, max_held_bytes=100)), make_records(values, keys=[b"1", b"2"])
+    )
     assert values == _texts(joined)
     assert joined.held_offset is None
 
 
 def test_texts_with_several_lines_stay_alone(make_records: MakeRecords) -> None:
     """A record that brought its own lines is complete."""
-    joined = _join(Joiner(), make_records([b"a\n b", b" c", b" d\ne", b"f"]))
+    joined = _join(Joiner(limits=Limits(quiet_seconds=math.inf)), make_records([b"a\n b", b" c", b" d\ne", b"f"]))
     assert _texts(joined) == [b"a\n b", b" c", b" d\ne"]
 
 
 def test_tombstones_and_dead_rows_are_passed_over(make_records: MakeRecords) -> None:
     """Rows without a text neither join nor end a text."""
-    joined = _join(Joiner(), make_records([b"a", None, b" b", None, b"c", None]))
+    joined = _join(Joiner(limits=Limits(quiet_seconds=math.inf)), make_records([b"a", None, b" b", None, b"c", None]))
     assert _texts(joined) == [b"a\n b"]
     assert joined.covers.tolist() == [0, 0, 2, 0, 0, 0]
 
 
 def test_partial_lines_of_containers_are_joined(make_records: MakeRecords) -> None:
     """CRI's pieces become one line per stream, across batches, before traces are joined."""
-    joiner, envelope = Joiner(), Envelope("cri")
+    joiner, envelope = Joiner(limits=Limits(quiet_seconds=math.inf)), Envelope("cri")
 
     def join(values: list[bytes], first_offset: int) -> Joined:
         records = make_records(values, first_offset=first_offset)
@@ -226,7 +236,7 @@ def test_partial_lines_of_containers_are_joined(make_records: MakeRecords) -> No
 
 def test_without_multiline_only_partial_lines_wait(make_records: MakeRecords) -> None:
     """Traces stay apart where joining them is off, and nothing is held back but pieces."""
-    joiner, time = Joiner(multiline=False), b"2026-11-22T12:00:00Z"
+    joiner, time = Joiner(limits=Limits(quiet_seconds=math.inf), multiline=False), b"2026-11-22T12:00:00Z"
     records = make_records([b"a", b" b"])
     assert _texts(_join(joiner, records)) == [b"a", b" b"]
     records = make_records([time + b" stdout F a", time + b" stdout F  b", time + b" stdout P c"])
@@ -237,7 +247,7 @@ def test_without_multiline_only_partial_lines_wait(make_records: MakeRecords) ->
 
 def test_a_forgotten_partition_gives_nothing_out(make_records: MakeRecords) -> None:
     """After a rebalance the partition's next owner reads what was not acknowledged."""
-    joiner = Joiner()
+    joiner = Joiner(limits=Limits(quiet_seconds=math.inf))
     _join(joiner, make_records([b"a"]))
     joiner.forget("p")
     joiner.forget("never seen")
@@ -283,7 +293,7 @@ def _reference(lines: Sequence[_Line], max_lines: int) -> list[tuple[int, bytes]
 )
 def test_batches_join_as_one_stream(make_records: MakeRecords, batches: list[list[_Line]], max_lines: int) -> None:
     """However a stream is cut into batches, the texts are those of the whole; none is acknowledged while it waits."""
-    joiner = Joiner(limits=Limits(max_lines=max_lines))
+    joiner = Joiner(limits=Limits(quiet_seconds=math.inf, max_lines=max_lines))
     given_out: list[tuple[int, bytes]] = []
     offset, covered = 100, 0
     for batch in batches:
@@ -318,9 +328,20 @@ def test_batches_join_as_one_stream(make_records: MakeRecords, batches: list[lis
 )  # fmt: skip
 def test_no_byte_is_lost_by_rules(make_records: MakeRecords, values: list[bytes], cut: int) -> None:
     """Whatever the rules say of lines, all texts together are all lines in their order."""
-    joiner = Joiner()
+    joiner = Joiner(limits=Limits(quiet_seconds=math.inf))
     given_out = []
     for part, first_offset in ((values[:cut], 0), (values[cut:], cut)):
         given_out += _texts(_join(joiner, make_records(part, first_offset=first_offset)))
     given_out += _texts(joiner.flush("p", now=float("inf")))
     assert values == [line for text in given_out for line in text.split(b"\n")]
+
+
+def test_a_line_that_needs_no_trace_does_not_wait_where_nothing_was_joined(make_records: MakeRecords) -> None:
+    """In a partition without stack traces an event is given out with its own batch."""
+    joined = _join(Joiner(), make_records([b"started", b"listening on 8080"]))
+    assert ([b"started", b"listening on 8080"], None) == (_texts(joined), joined.held_offset)
+
+
+def test_a_line_that_speaks_of_an_error_waits_for_its_trace(make_records: MakeRecords) -> None:
+    """The first stack trace of a partition is whole, though nothing was joined there before."""
+    assert [] == _texts(_join(Joiner(), make_records([b"request failed"])))

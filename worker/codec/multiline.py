@@ -5,6 +5,8 @@ still go on waits for the partition's next batch, as columns, until it is too ol
 numbers here.
 """
 
+import math
+import re
 from collections.abc import Hashable
 from dataclasses import dataclass
 
@@ -25,6 +27,10 @@ from worker.columns.layout import I64, NONE, U8, Records, Texts
 
 Mask = npt.NDArray[np.bool_]
 
+#: Words of lines that a trace may follow, and the bytes that are looked at for them.
+_TROUBLE = re.compile(rb"exception|error|fatal|panic|traceback|critical|severe|fail|throw|caused", re.IGNORECASE)
+_LOOKED_AT = 1024
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Limits:
@@ -38,6 +44,8 @@ class Limits:
     max_seconds: float = 1.0
     #: Bytes that one partition may hold back; beyond them nothing waits.
     max_held_bytes: int = 16 << 20
+    #: Where nothing was joined for so long, only texts wait that speak of an error: the others need no trace.
+    quiet_seconds: float = 600.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,6 +86,8 @@ class Joiner:
         self._limits = limits or Limits()
         self._multiline = multiline
         self._waiting: dict[Hashable, _Waiting] = {}
+        #: When a partition's texts were last joined.
+        self._joined_at: dict[Hashable, float] = {}
 
     def join(
         self,
@@ -117,6 +127,7 @@ class Joiner:
     def forget(self, partition: Hashable) -> None:
         """Drop what a partition holds back: it was not acknowledged, so its next owner reads it again."""
         self._waiting.pop(partition, None)
+        self._joined_at.pop(partition, None)
 
     def _give_out(self, partition: Hashable, rows: _Waiting, now: float) -> Joined:
         """Join `rows`, keep those that wait for more, and give out the others."""
@@ -127,24 +138,39 @@ class Joiner:
             find_continuations(texts.buffer, texts.start, texts.length, group, groups, continues)
         elif self._multiline:
             continues = 1 - rows.starts
-        expired = (rows.arrived <= now - self._limits.max_seconds).astype(np.uint8)
         plan = np.empty((3, count), np.int64)
         role = np.empty(count, np.uint8)
-        joined_bytes, held_bytes = plan_joins(
-            texts.buffer, texts.start, texts.length, group, groups, continues, rows.partial, expired, self._multiline,
-            self._limits.max_lines, self._limits.max_bytes, plan, role,
-        )  # fmt: skip
-        if held_bytes > self._limits.max_held_bytes:  # nothing waits: every row has expired
-            joined_bytes, held_bytes = plan_joins(
-                texts.buffer, texts.start, texts.length, group, groups, continues, rows.partial, np.ones_like(expired),
+
+        def planned(expired: U8) -> tuple[int, int]:
+            return plan_joins(
+                texts.buffer, texts.start, texts.length, group, groups, continues, rows.partial, expired,
                 self._multiline, self._limits.max_lines, self._limits.max_bytes, plan, role,
             )  # fmt: skip
+
+        expired = (rows.arrived <= now - self._limits.max_seconds).astype(np.uint8)
+        joined_bytes, held_bytes = planned(expired)
+        if continues.any():
+            self._joined_at[partition] = now
+        if held_bytes > self._limits.max_held_bytes:  # nothing waits: every row has expired
+            joined_bytes, held_bytes = planned(np.ones_like(expired))
+        elif held_bytes and now - self._joined_at.get(partition, -math.inf) > self._limits.quiet_seconds:
+            held = np.flatnonzero(role == HELD)
+            hopeless = [row for row in held.tolist() if not (rows.partial[row] or _TROUBLE.search(_text(texts, row)))]
+            if hopeless:
+                expired[hopeless] = 1
+                joined_bytes, held_bytes = planned(expired)
         held = np.flatnonzero(role == HELD)
         held_offset = None
         if len(held):
             self._waiting[partition] = _taken(rows, held)
             held_offset = int(records.offset[texts.record[held]].min())
         return _joined(rows, plan, role, joined_bytes, held_offset)
+
+
+def _text(texts: Texts, row: int) -> bytes:
+    """Return the beginning of a row's text: a line that announces a trace says so early."""
+    start = int(texts.start[row])
+    return texts.buffer[start : start + min(int(texts.length[row]), _LOOKED_AT)].tobytes()
 
 
 _NO_BYTES, _NO_NUMBERS = np.empty(0, np.uint8), np.empty(0, np.int64)
