@@ -151,7 +151,7 @@ def take(kind: Kind, writer: EventWriter) -> Spent:
 def in_memory(*, lines_each: int, repeats: int, model: str) -> Iterator[Figure]:
     """Measure all kinds, one after the other, `repeats` times."""
     allowed = os.sched_getaffinity(0)
-    spent = {}
+    spent: dict[str, list[Spent]] = {}
     try:
         prepared = asyncio.run(_prepare(lines_each, model))
         os.sched_setaffinity(0, {min(allowed)})

@@ -4,6 +4,8 @@ import random
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
+from worker.parsing.templates import Template
+
 _TEMPLATES = (
     ("INFO", "store.DataNode", "Receiving chunk chk_{id} src: /{ip}:{port} dest: /{ip}:7060"),
     ("INFO", "store.DataNode", "Received chunk chk_{id} of size {size} from /{ip}"),
@@ -60,12 +62,19 @@ class _Values(dict[str, object]):
 def many_templates(count: int, templates: int, *, seed: int = 2) -> Iterator[bytes]:
     """Yield `count` lines of `templates` distinct templates: what memory must bear."""
     rng = random.Random(seed)
-    words = [
-        f"{a}{b}"
-        for a in ("load", "sync", "merge", "drop", "seal", "scan", "lock", "ship")
-        for b in ("er", "ing", "ed", "s")
-    ]
     for number in range(count):
-        chosen = number % templates
-        picked = (words[(chosen // 32**i) % 32] for i in range(4))
-        yield f"{'x'.join(picked)} finished in {rng.randrange(9999)} ms with code {rng.randrange(9)}".encode()
+        yield f"{_task(number % templates)} finished in {rng.randrange(9999)} ms with code {rng.randrange(9)}".encode()
+
+
+def templates_of(count: int) -> list[Template]:
+    """Return the templates of what `many_templates` yields."""
+    return [Template.from_text(f"{_task(number)} finished in <*> ms with code <*>") for number in range(count)]
+
+
+_STEMS = ("load", "sync", "merge", "drop", "seal", "scan", "lock", "ship")
+_WORDS = tuple(f"{stem}{ending}" for stem in _STEMS for ending in ("er", "ing", "ed", "s"))
+
+
+def _task(number: int) -> str:
+    """Name a task by three words of which there are 32."""
+    return " ".join(_WORDS[number // 32**place % 32] for place in range(3))
