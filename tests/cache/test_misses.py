@@ -1,0 +1,252 @@
+"""What becomes of misses: Redis first, then the model, every message once, one template for all workers."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from uuid import uuid4
+
+import numpy as np
+import pytest
+import pytest_asyncio
+
+from tests.columns_of import messages_of
+from tests.fakes import RuleParser
+from tests.redis_server import ForeignRedis, RedisServer
+from worker.cache.misses import Misses
+from worker.cache.store import Limits, TemplateStore
+from worker.cache.templates import TemplateCache
+from worker.columns.layout import TIER_INDEX, TIER_MISS, TIER_MODEL, TIER_STORE, Matches
+from worker.parsing.microbatch import MicroBatcher
+from worker.parsing.templates import Template
+
+
+@dataclass(kw_only=True)
+class Worker:
+    """One worker's misses and the parser behind them."""
+
+    misses: Misses
+    parser: RuleParser
+    errors: list[str]
+
+    async def resolve(self, messages: Sequence[bytes | None]) -> Matches:
+        """Look messages up as the pipeline does."""
+        texts, headers = messages_of(messages)
+        with self.misses.cache.in_use():
+            return await self.misses.resolve(texts, headers, self.misses.cache.look_up(texts, headers))
+
+    async def texts(self, messages: Sequence[bytes | None]) -> list[str | None]:
+        """Return the template of each message as text."""
+        matches = await self.resolve(messages)
+        template = self.misses.cache._table.template
+        return [None if row < 0 else template(row).text for row in matches.template.tolist()]
+
+    @property
+    def learned(self) -> list[str]:
+        """Return the texts of all templates in memory, sorted."""
+        return sorted(template.text for template in self.misses.cache.templates())
+
+
+MakeWorker = Callable[..., Worker]
+
+
+@pytest_asyncio.fixture
+async def make_worker() -> AsyncIterator[MakeWorker]:
+    """Give workers of one scope."""
+    closing = []
+    version = f"test-{uuid4().hex}"
+
+    def make(*, redis: str | None = None, unparsable: bytes | None = None, has_model: bool = True) -> Worker:
+        parser, errors = RuleParser(version=version, unparsable=unparsable), list[str]()
+        model = MicroBatcher(parser, deadline_seconds=0)
+        closing.append(model.close)
+        store = None
+        if redis is not None:
+            store = TemplateStore.connect(
+                redis, parser_version=version, timeout_seconds=2.0, limits=Limits(pause_seconds=0.0)
+            )
+            closing.append(store.close)
+        misses = Misses(
+            cache=TemplateCache(max_templates=1000, max_fingerprints=1024),
+            store=store,
+            model=model if has_model else None,
+            scope="app",
+            on_store_error=errors.append,
+        )
+        return Worker(misses=misses, parser=parser, errors=errors)
+
+    yield make
+    for close in closing:
+        await close()
+
+
+async def test_hits_ask_nobody(make_worker: MakeWorker) -> None:
+    """A batch without misses goes through as it is."""
+    worker = make_worker()
+    worker.misses.cache.add(Template.from_text("took <*> ms"))
+    found = await worker.resolve([b"took 7 ms", None])
+    assert (found.tier.tolist(), worker.parser.asked) == ([TIER_INDEX, TIER_MISS], [])
+
+
+async def test_few_messages_settle_many(make_worker: MakeWorker) -> None:
+    """Of messages that share a template the model sees one or two, whatever their number."""
+    worker = make_worker()
+    messages = [b"%s %d of %d" % (word, n, n) for n in range(200) for word in (b"read", b"wrote", b"sent")]
+    found = await worker.resolve(messages)
+    assert set(found.tier.tolist()) == {TIER_MODEL}
+    assert worker.learned == ["read <*> of <*>", "sent <*> of <*>", "wrote <*> of <*>"]
+    assert len(worker.parser.asked) == 3
+    assert (worker.misses.counts.asked, worker.misses.counts.learned) == (3, 3)
+
+
+async def test_a_flood_of_unlike_messages_is_resolved(make_worker: MakeWorker) -> None:
+    """Messages that share nothing are all asked for, each once."""
+    worker = make_worker()
+    letters = "abcdefghijklmnopqrstuvwxyz"
+    messages = [f"{a}{b} only".encode() for a in letters for b in letters]
+    found = await worker.resolve(messages)
+    assert (found.template >= 0).all()
+    assert sorted(messages) == sorted(worker.parser.asked)
+
+
+async def test_the_same_message_in_two_batches_is_asked_once(make_worker: MakeWorker) -> None:
+    """Batches that miss the same message at once wait for one answer."""
+    worker = make_worker()
+    texts = await asyncio.gather(*(worker.texts([b"took 7 ms"]) for _ in range(5)))
+    assert texts == [["took <*> ms"]] * 5
+    assert worker.parser.asked == [b"took 7 ms"]
+
+
+async def test_a_message_without_a_template_stays_a_miss(make_worker: MakeWorker) -> None:
+    """It is not asked for again, and does not keep others from being found."""
+    worker = make_worker(unparsable=b"boom")
+    for _ in range(2):
+        assert await worker.texts([b"boom 1", b"took 7 ms", b"boom 1", b"boom 2"]) == [None, "took <*> ms", None, None]
+    assert sorted(worker.parser.asked) == [b"boom 1", b"boom 2", b"took 7 ms"]
+
+
+async def test_remembered_failures_are_bounded(make_worker: MakeWorker) -> None:
+    """A flood of messages without a template does not fill the memory."""
+    worker = make_worker(unparsable=b"boom")
+    await worker.resolve([b"boom %d" % number for number in range(3000)])
+    assert len(worker.misses._failed) == 1024
+
+
+async def test_without_a_model_misses_stay(make_worker: MakeWorker) -> None:
+    """Where there is neither model nor Redis every miss stays one."""
+    worker = make_worker(has_model=False)
+    assert await worker.texts([b"took 7 ms"]) == [None]
+
+
+async def test_an_error_of_the_parser_is_raised(make_worker: MakeWorker) -> None:
+    """A model that fails stops the batch: no row is passed over."""
+    worker = make_worker()
+
+    def fail(messages: Sequence[bytes], *, prompt: str | None = None) -> list[Template | None]:
+        raise MemoryError(f"{len(messages)} {prompt}")
+
+    worker.parser.parse = fail  # type: ignore[method-assign]
+    with pytest.raises(MemoryError):
+        await worker.resolve([b"took 7 ms"])
+
+
+@pytest.mark.redis
+class TestSharing:
+    """Several workers and a real Redis."""
+
+    async def test_what_one_learns_the_other_hits(
+        self, make_worker: MakeWorker, redis_server: RedisServer | ForeignRedis
+    ) -> None:
+        """The second worker finds it in Redis and asks no model."""
+        one, other = make_worker(redis=redis_server.url), make_worker(redis=redis_server.url)
+        await one.resolve([b"user bob left at 7"])
+        found = await other.resolve([b"user bob left at 8"])
+        assert (found.tier.tolist(), other.parser.asked) == ([TIER_STORE], [])
+        assert other.misses.counts.received > 0
+
+    async def test_both_miss_at_once(self, make_worker: MakeWorker, redis_server: RedisServer | ForeignRedis) -> None:
+        """Two workers that learn different templates for one message at once end with the first one's."""
+        one, other = make_worker(redis=redis_server.url), make_worker(redis=redis_server.url)
+        coarse = Template.cut(b"user bob left", [(5, 8)])
+
+        def parse(messages: Sequence[bytes], *, prompt: str | None = None) -> list[Template | None]:
+            return [coarse for _ in messages]
+
+        other.parser.parse = parse  # type: ignore[method-assign]
+        await one.resolve([b"warm up 1"])
+        await other.misses.warm_up()
+        found = await asyncio.gather(one.texts([b"user bob left"]), other.texts([b"user bob left"]))
+        assert found[0] == found[1]
+        assert one.misses.store is not None
+        texts = [template.text async for template in one.misses.store.templates("app")]
+        assert sorted(texts) == sorted(["warm up <*>", str(found[0][0])])
+
+    async def test_news_that_came_another_way_is_not_lost(
+        self, make_worker: MakeWorker, redis_server: RedisServer | ForeignRedis
+    ) -> None:
+        """A template that the listener brings while a batch asks Redis keeps the batch from asking the model."""
+        one, other = make_worker(redis=redis_server.url), make_worker(redis=redis_server.url)
+        assert one.misses.store is not None
+        assert other.misses.store is not None
+        await other.misses.warm_up()
+        texts, headers = messages_of([b"user eve left"])
+        missed = other.misses.cache.look_up(texts, headers)
+        await one.misses.warm_up()
+        await one.misses.store.publish("app", [(Template.cut(b"user bob left", [(5, 8)]), 1)])
+        await other.misses.receive(await other.misses.store.catch_up("app"))
+        found = await other.misses.resolve(texts, headers, missed)
+        assert (found.tier.tolist(), other.parser.asked) == ([TIER_STORE], [])
+
+    async def test_warm_start(self, make_worker: MakeWorker, redis_server: RedisServer | ForeignRedis) -> None:
+        """A new worker loads everything and needs no model."""
+        one, other = make_worker(redis=redis_server.url), make_worker(redis=redis_server.url)
+        messages = [b"took 7 ms", b"sent 5 bytes", b"ready"]
+        await one.resolve(messages)
+        assert await other.misses.warm_up() == 3
+        await other.resolve(messages)
+        assert (other.parser.asked, other.learned) == ([], one.learned)
+
+    async def test_a_removed_template_is_forgotten(
+        self, make_worker: MakeWorker, redis_server: RedisServer | ForeignRedis
+    ) -> None:
+        """What an operator removes goes from memory with the next news."""
+        worker = make_worker(redis=redis_server.url)
+        store = worker.misses.store
+        assert store is not None
+        await worker.resolve([b"took 7 ms"])
+        await store.remove("app", [template.id for template in worker.misses.cache.templates()])
+        await worker.misses.receive(await store.catch_up("app"))
+        assert worker.learned == []
+
+    async def test_an_outage_is_survived_and_made_good(
+        self, make_worker: MakeWorker, breakable_redis: RedisServer
+    ) -> None:
+        """Without Redis the model answers; a Redis that comes back empty gets old and new, by any call."""
+        worker = make_worker(redis=breakable_redis.url)
+        await worker.resolve([b"took 7 ms"])
+        breakable_redis.stop()
+        assert await worker.texts([b"sent 5 bytes"]) == ["sent <*> bytes"]
+        assert worker.errors == ["find", "publish"]
+        assert worker.misses.counts.store_errors == 2
+        breakable_redis.start()
+        assert await worker.texts([b"user 4 left"]) == ["user <*> left"]
+        store = worker.misses.store
+        assert store is not None
+        await worker.misses.receive(await store.catch_up("app"))
+        stored = sorted([template.text async for template in store.templates("app")])
+        assert (stored, store.pending) == (["sent <*> bytes", "took <*> ms", "user <*> left"], 0)
+
+
+async def test_matches_keep_their_parameters(make_worker: MakeWorker) -> None:
+    """Spans of hits and of resolved misses stand for the same bytes."""
+    worker = make_worker()
+    worker.misses.cache.add(Template.from_text("took <*> ms"))
+    messages = [b"sent 5 of 6", b"took 77 ms"]
+    texts, _ = messages_of(messages)
+    matches = await worker.resolve(messages)
+    spans = [
+        texts.buffer[matches.start[at] : matches.end[at]].tobytes()
+        for row in range(2)
+        for at in range(matches.first_parameter[row], matches.first_parameter[row] + matches.parameter_count[row])
+    ]
+    assert spans == [b"5", b"6", b"77"]
+    assert np.count_nonzero(matches.fingerprint) == 2

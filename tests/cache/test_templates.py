@@ -1,0 +1,166 @@
+"""The bounded cache of one scope: what it finds, what it forgets, and that event writers know the same rows."""
+
+import gc
+from collections.abc import Sequence
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.columns_of import messages_of
+from worker.cache.templates import TemplateCache
+from worker.columns.events import EventWriter
+from worker.columns.layout import TIER_STORE, Matches
+from worker.parsing.templates import Template
+
+
+def cache_of(*texts: str, capacity: int = 100) -> TemplateCache:
+    """Make a cache that holds templates."""
+    cache = TemplateCache(max_templates=capacity, max_fingerprints=64)
+    for text in texts:
+        cache.add(Template.from_text(text))
+    return cache
+
+
+def texts_in(cache: TemplateCache) -> list[str]:
+    """Return the texts of the templates in a cache."""
+    return [template.text for template in cache.templates()]
+
+
+def write(writer: EventWriter, messages: Sequence[bytes], matches: Matches) -> int:
+    """Write events and return how many there are. Raises LookupError where the writer lacks a row."""
+    texts, headers = messages_of(messages)
+    events = writer.write(
+        texts, headers, matches, None, source="s", topic=None, partition=0, parser_version="p", observed_ns=0
+    )
+    return int(np.count_nonzero(events.length >= 0))
+
+
+def test_what_was_added_is_found() -> None:
+    """Messages find their templates; those that fit none are misses."""
+    cache = cache_of("took <*> ms", "user <*> left")
+    found = cache.look_up(*messages_of([b"user bob left", b"took 7 ms", b"what"]))
+    assert found.template.tolist() == [1, 0, -1]
+
+
+def test_only_misses_are_looked_up_again() -> None:
+    """What was found stays as it was found; what is found now gets the tier of its finding."""
+    cache = cache_of("took <*> ms")
+    texts, headers = messages_of([b"took 7 ms", b"user bob left"])
+    before = cache.look_up(texts, headers)
+    cache.add(Template.from_text("user <*> left"))
+    found = cache.look_up(texts, headers, only=before, tier=TIER_STORE)
+    assert found.template.tolist() == [0, 1]
+    assert found.tier.tolist() == [before.tier[0], TIER_STORE]
+
+
+def test_writers_know_every_template() -> None:
+    """A writer knows what was there before it came, what came later, and that rows were given to others."""
+    cache = cache_of("took <*> ms")
+    writer = EventWriter(resource={})
+    cache.attach(writer)
+    cache.add(Template.from_text("user <*> left"))
+    messages = [b"user bob left", b"took 7 ms"]
+    assert write(writer, messages, cache.look_up(*messages_of(messages))) == 2
+    cache.remove(Template.from_text("took <*> ms").id)
+    cache.add(Template.from_text("gave <*> <*>"))
+    messages = [b"user bob left", b"gave 7 8"]
+    assert write(writer, messages, cache.look_up(*messages_of(messages))) == 2
+
+
+def test_a_writer_that_nobody_holds_goes() -> None:
+    """A source that found another header format leaves no writer behind."""
+    cache = cache_of("took <*> ms")
+    cache.attach(EventWriter(resource={}))
+    gc.collect()
+    assert len(cache._writers) == 0
+
+
+def test_a_full_cache_forgets_what_was_not_used() -> None:
+    """The templates that were found longest ago go first."""
+    cache = cache_of("one <*>", "two <*>", "three <*>", capacity=3)
+    cache.look_up(*messages_of([b"one 1", b"three 3"]))
+    cache.look_up(*messages_of([b"one 1"]))
+    cache.add(Template.from_text("four <*>"))
+    assert sorted(texts_in(cache)) == ["four <*>", "one <*>", "three <*>"]
+
+
+def test_a_cache_stays_bounded_before_its_first_look_up() -> None:
+    """More templates than fit, as a warm start may bring, leave the last ones."""
+    cache = cache_of(*(f"word{number} <*>" for number in range(50)), capacity=10)
+    assert len(cache) == 10
+    assert "word49 <*>" in texts_in(cache)
+
+
+def test_what_a_batch_needs_is_not_evicted() -> None:
+    """Rows of a batch in work stay its templates', even if the cache grows beyond its bound meanwhile."""
+    cache = cache_of("one <*>", "two <*>", capacity=2)
+    writer = EventWriter(resource={})
+    cache.attach(writer)
+    messages = [b"one 1", b"two 2"]
+    with cache.in_use():
+        matches = cache.look_up(*messages_of(messages))
+        cache.add(Template.from_text("three <*>"))
+        cache.remove(Template.from_text("one <*>").id)
+        assert write(writer, messages, matches) == 2
+        assert len(cache) == 3
+    assert sorted(texts_in(cache)) == ["three <*>", "two <*>"]
+    cache.add(Template.from_text("four <*>"))
+    assert len(cache) == 2
+
+
+def test_parameters_are_named_as_declared() -> None:
+    """Names by a template's text or id take the place of the model's; too many are left out, missing ones kept."""
+    by_text, by_id = Template.from_text("a <*> <*>"), Template.from_text("b <*>")
+    cache = TemplateCache(
+        max_templates=10,
+        max_fingerprints=64,
+        parameter_names={by_text.text: ["first"], by_id.id: ["one", "too many"]},
+    )
+    for template in (by_text, by_id, Template.from_text("c <*>")):
+        cache.add(template)
+    assert [template.names for template in cache.templates()] == [("first", ""), ("one",), ("",)]
+
+
+def test_removing_what_is_not_there_does_nothing() -> None:
+    """An id that the cache does not hold is no error."""
+    cache = cache_of("one <*>")
+    cache.remove("0123456789abcdef")
+    assert texts_in(cache) == ["one <*>"]
+
+
+_STEPS = st.lists(
+    st.tuples(st.sampled_from(["add", "remove", "look up", "enter", "leave"]), st.integers(0, 12)), max_size=60
+)
+
+
+@settings(max_examples=150)
+@given(steps=_STEPS)
+def test_rows_of_batches_in_work_never_change(steps: list[tuple[str, int]]) -> None:
+    """Whatever is added, removed and evicted meanwhile, a batch's rows are its own until it ends."""
+    cache = TemplateCache(max_templates=4, max_fingerprints=64)
+    writer = EventWriter(resource={})
+    cache.attach(writer)
+    batches = []
+    for step, number in steps:
+        text = f"{'abcdefghijklm'[number]}x <*>"
+        if step == "add":
+            cache.add(Template.from_text(text))
+        elif step == "remove":
+            cache.remove(Template.from_text(text).id)
+        elif step == "enter":
+            message = text.replace("<*>", "7").encode()
+            use = cache.in_use()
+            use.__enter__()
+            batches.append((use, message, cache.look_up(*messages_of([message]))))
+        elif step == "leave" and batches:
+            use, message, matches = batches.pop(0)
+            assert write(writer, [message], matches) == (matches.template[0] >= 0)
+            if matches.template[0] >= 0:
+                assert cache._table.template(int(matches.template[0])).match(message) is not None
+            use.__exit__(None, None, None)
+        else:
+            cache.look_up(*messages_of([b"nothing"]))
+    for use, _, _ in batches:
+        use.__exit__(None, None, None)
+    assert len(cache) <= 4 + 13
