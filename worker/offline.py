@@ -1,15 +1,18 @@
 """The path of a file's lines: the worker's own, without Kafka and without Redis."""
 
+import hashlib
 import os
 import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
+from urllib.parse import quote
 
 import msgpack
 import numpy as np
 import orjson
+import structlog
 
 from worker.cache.misses import Misses
 from worker.cache.stored import pack_stored, unpack_stored
@@ -27,6 +30,9 @@ from worker.pipeline import SourcePath
 _MAX_TEMPLATES = 100_000
 _MAX_FINGERPRINTS = 1 << 18
 _NO_PARSER = "none"
+_LONGEST_NAME = 200
+
+_log = structlog.get_logger(__name__)
 
 
 class FileParser:
@@ -62,9 +68,7 @@ class FileParser:
             lazy = LazyParser(version, lambda: EncoderParser.load(model, device=device))
             micro_batcher = MicroBatcher(lazy, deadline_seconds=0.0)
         cache = TemplateCache(max_templates=_MAX_TEMPLATES, max_fingerprints=_MAX_FINGERPRINTS)
-        memory = (
-            None if forget else TemplateFile(templates_folder() / version / f"{source.replace(os.sep, '_')}.msgpack")
-        )
+        memory = None if forget else TemplateFile(templates_folder() / version / f"{_file_name(source)}.msgpack")
         for template in memory.read() if memory is not None else ():
             cache.add(template)
         path = SourcePath(
@@ -96,10 +100,10 @@ class FileParser:
 
     async def close(self) -> None:
         """Keep the templates for the next run, and let the model go."""
-        if self._memory is not None and self._path.misses.counts.learned:
-            self._memory.write(self._path.misses.cache.templates())
         if self._model is not None:
             await self._model.close()
+        if self._memory is not None and self._path.misses.counts.learned:
+            self._memory.write(self._path.misses.cache.templates())
 
     def _with_failures(
         self, events: Events, texts: Texts, records: Records, failures: dict[int, tuple[str, str]]
@@ -116,7 +120,10 @@ class FileParser:
 
 
 class TemplateFile:
-    """Templates of one source and parser version, kept between runs. A file that can't be read counts as absent."""
+    """Templates of one source and parser version, kept between runs.
+
+    It only saves time: a file that can't be read counts as absent, one that can't be written is not written.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -134,15 +141,26 @@ class TemplateFile:
 
     def write(self, templates: Sequence[Template]) -> None:
         """Replace the file as a whole; two runs at once leave one or the other."""
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=self._path.parent, delete=False) as new:
-            new.write(msgpack.packb([pack_stored(template) for template in templates]))
-        Path(new.name).replace(self._path)
+        packed = msgpack.packb([pack_stored(template) for template in templates])
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryDirectory(dir=self._path.parent) as folder:
+                new = Path(folder, "new")
+                new.write_bytes(packed)
+                new.replace(self._path)
+        except OSError as exc:
+            _log.warning("templates are not kept for the next run", file=str(self._path), error=str(exc))
 
 
 def templates_folder() -> Path:
     """Return where `TemplateFile`s are, by the XDG base directory specification."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "logloom" / "templates"
+
+
+def _file_name(source: str) -> str:
+    """Name a source's file: by its name, where that is short enough for a file."""
+    name = quote(source, safe=" ")
+    return name if len(name) <= _LONGEST_NAME else hashlib.blake2b(source.encode(), digest_size=16).hexdigest()
 
 
 def _dead_texts(texts: Texts, dead: Sequence[DeadRow]) -> dict[int, tuple[str, str]]:

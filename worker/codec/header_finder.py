@@ -6,6 +6,7 @@ import structlog
 
 from worker.columns.headers import HeaderSplitter
 from worker.columns.layout import I64, Headers, Texts
+from worker.errors import WrongFormat
 from worker.parsing.headers import PRESETS, HeaderFormat, detect, parse_format
 
 _log = structlog.get_logger(__name__)
@@ -18,6 +19,9 @@ _LONGEST_PREFIX = 512
 
 
 def _resolve(declared: str) -> HeaderFormat:
+    if "<" not in declared and declared not in PRESETS:
+        names = ", ".join(sorted(PRESETS))
+        raise WrongFormat(f"{declared!r} is no preset and no format; `auto` and `none` stand alone; presets: {names}")
     return PRESETS[declared] if declared in PRESETS else parse_format(declared)
 
 
