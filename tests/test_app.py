@@ -85,6 +85,16 @@ async def test_stopped_lane_finishes_what_was_begun() -> None:
     assert gate.finished == [0]
 
 
+async def test_lane_stopped_while_it_lingers_takes_nothing() -> None:
+    """A lane that is stopped while it waits for more ends without a batch and without an error."""
+    gate, failures = Gate(), list[BaseException]()
+    lane = Lane(gate, take_one, failures.append, linger_seconds=0.001)
+    lane.put(batch(0))
+    await asyncio.sleep(0)
+    await lane.stop()
+    assert (gate.begun, failures) == ([], [])
+
+
 async def test_caller_that_gives_up_does_not_cancel_the_batch() -> None:
     """When whoever waits for a lane runs out of time, the batch in it goes on."""
     gate, failures = Gate(), list[BaseException]()

@@ -94,6 +94,8 @@ class AppSettings:
     heartbeat_interval_seconds: float = 3.0
     rebalance_timeout_seconds: float = 60.0
     request_timeout_seconds: float = 60.0
+    #: Longest time that fetched batches may lie untouched before the group goes on without this worker.
+    max_poll_interval_seconds: float = 300.0
     #: Longest wait for what is in flight when partitions go away or the worker stops.
     drain_seconds: float = 30.0
     #: How soon new topics and partitions are noticed.
@@ -101,6 +103,9 @@ class AppSettings:
     max_partition_fetch_bytes: int = 1 << 20
     max_fetch_wait_seconds: float = 0.5
     min_fetch_bytes: int = 1
+    max_fetch_bytes: int = 50 << 20
+    #: How long a batch waits in its lane for more of its partition.
+    linger_seconds: float = 0.0
     max_partition_bytes_in_flight: int = 8 << 20
     max_bytes_in_flight: int = 64 << 20
     #: Longest wait for the broker's acknowledgement of one batch of events, retries included.
@@ -169,6 +174,8 @@ class Lane:
                 if self._arrivals:
                     if self._linger_seconds:
                         await asyncio.sleep(self._linger_seconds)
+                        if not self._arrivals:  # it was stopped meanwhile
+                            continue
                     batch, acknowledge = self._pack(self._arrivals)
                     await self._processor.process(batch, acknowledge)
                 else:
@@ -301,6 +308,7 @@ class WorkerApp:
             max_bytes_in_flight=settings.max_bytes_in_flight,
             max_fetch_wait_seconds=settings.max_fetch_wait_seconds,
             min_fetch_bytes=settings.min_fetch_bytes,
+            max_fetch_bytes=settings.max_fetch_bytes,
         )
         app = SourceApp(
             settings.group,
@@ -314,6 +322,7 @@ class WorkerApp:
             broker_heartbeat_interval=settings.heartbeat_interval_seconds,
             broker_rebalance_timeout=settings.rebalance_timeout_seconds,
             broker_request_timeout=settings.request_timeout_seconds,
+            broker_max_poll_interval=settings.max_poll_interval_seconds,
             consumer_auto_offset_reset=settings.offset_reset,
             consumer_group_instance_id=settings.group_instance_id,
             consumer_max_fetch_size=settings.max_partition_fetch_bytes,
@@ -347,7 +356,7 @@ class WorkerApp:
                 self._processors[source],
                 self._take_batches if are_batches else pack_events,
                 self.fail,
-                linger_seconds=0 if are_batches else _STOCK_LINGER_SECONDS,
+                linger_seconds=self.settings.linger_seconds if are_batches else _STOCK_LINGER_SECONDS,
                 predecessor=lane,
             )
         return lane

@@ -105,7 +105,7 @@ class Output(Group):
     max_batch_bytes: Annotated[int, Field(ge=1_024, le=100 * MIB)] = 1_000_000
     """Most bytes of one record batch; the broker's `max.message.bytes` must be no less."""
     linger_ms: Annotated[int, Field(ge=0, le=10_000)] = 0
-    """How long a record batch waits for more before it is sent."""
+    """How long what was fetched waits for more of its partition, so that fewer and larger record batches are sent."""
     template_attribute: Text = "log.record.template"
     """Attribute that carries the template."""
 
@@ -175,10 +175,8 @@ class Limits(Group):
     """Records with a larger value become dead letters (`too_large`)."""
     max_line_bytes: Annotated[int, Field(ge=1, le=1_024 * MIB)] = MIB
     """Longer raw logs become dead letters (`too_large`)."""
-    max_batches_in_flight: Annotated[int, Field(ge=1, le=10_000)] = 16
-    """Record batches worked on at once; fetching pauses beyond it."""
     max_bytes_in_flight: Annotated[int, Field(ge=MIB, le=1 << 40)] = 256 * MIB
-    """Bytes of these; fetching pauses beyond it."""
+    """Bytes of record batches worked on at once; fetching pauses beyond it."""
 
 
 class Multiline(Group):

@@ -53,6 +53,8 @@ class Fetching:
     #: Longest wait of the broker for `min_fetch_bytes` to be there.
     max_fetch_wait_seconds: float = 0.5
     min_fetch_bytes: int = 1
+    #: Most bytes of one fetch over all partitions.
+    max_fetch_bytes: int = 50 << 20
 
 
 class SourceConductor(Conductor):
@@ -114,6 +116,7 @@ class SourceThread(driver.AIOKafkaConsumerThread):
             max_partition_fetch_bytes=conf.consumer_max_fetch_size,
             fetch_max_wait_ms=int(fetching.max_fetch_wait_seconds * 1000),
             fetch_min_bytes=fetching.min_fetch_bytes,
+            fetch_max_bytes=fetching.max_fetch_bytes,
             request_timeout_ms=int(conf.broker_request_timeout * 1000),
             check_crcs=conf.broker_check_crcs,
             session_timeout_ms=int(conf.broker_session_timeout * 1000),

@@ -1,0 +1,152 @@
+"""What settings become: the transport's words, a pipeline per source, templates shared by scope."""
+
+import asyncio
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+import structlog
+
+from tests.columns_of import records_of
+from tests.fakes import FakeProducer
+from tests.kafka_broker import free_port
+from worker.assembly import Assembly, app_settings, assemble, envelope_of
+from worker.errors import WrongModel, WrongSettings
+from worker.metrics import Metrics
+from worker.settings import Settings, Source
+
+SHOP: Mapping[str, Any] = {"name": "shop", "topics": ("raw.shop",), "header": ("none",), "envelope": "raw"}
+
+
+def settings(*sources: Mapping[str, Any], **groups: Any) -> Settings:
+    """Make settings without model and Redis."""
+    found = {str(source["name"]): Source(**source) for source in sources or (SHOP,)}
+    return Settings(sources=found, **{"model": {"path": None}, **groups})
+
+
+def test_every_word_is_translated() -> None:
+    """What an operator says of Kafka and of limits reaches the transport in its units."""
+    said = app_settings(
+        settings(
+            SHOP,
+            {"name": "late", "topic_pattern": r"late\..*"},
+            transport="faust",
+            kafka={
+                "bootstrap_servers": "a:1,b:2", "group_id": "g", "client_id": "c",
+                "isolation_level": "read_uncommitted",
+                "auto_offset_reset": "latest", "session_timeout_ms": 9_000, "heartbeat_interval_ms": 1_000,
+                "request_timeout_ms": 7_000, "enable_idempotence": False, "metadata_max_age_ms": 2_000,
+                "max_partition_fetch_bytes": 2_048, "fetch_wait_max_ms": 20, "fetch_min_bytes": 5,
+                "fetch_max_bytes": 4_096, "max_poll_interval_ms": 8_000,
+            },
+            output={
+                "topic": "e", "dead_letter_topic": "d", "compression": "zstd", "linger_ms": 30,
+                "max_batch_bytes": 9_999
+            },
+            limits={"max_bytes_in_flight": 16 << 20},
+        )
+    )  # fmt: skip
+    assert (said.bootstrap_servers, said.group, said.client_id, said.transport) == ("a:1,b:2", "g", "c", "faust")
+    assert [(one.source, one.topics, one.pattern) for one in said.subscriptions] == [
+        ("shop", ("raw.shop",), None),
+        ("late", (), r"late\..*"),
+    ]
+    assert said.written_topics == {"e", "d"}
+    assert (said.read_committed, said.offset_reset, said.is_idempotent) == (False, "latest", False)
+    assert (said.session_timeout_seconds, said.heartbeat_interval_seconds) == (9.0, 1.0)
+    assert (said.request_timeout_seconds, said.metadata_seconds, said.max_poll_interval_seconds) == (7.0, 2.0, 8.0)
+    assert (said.max_partition_fetch_bytes, said.max_fetch_bytes, said.min_fetch_bytes) == (2_048, 4_096, 5)
+    assert (said.max_fetch_wait_seconds, said.linger_seconds) == (0.02, 0.03)
+    assert (said.max_bytes_in_flight, said.max_partition_bytes_in_flight) == (16 << 20, 2 << 20)
+    assert (said.record_compression, said.max_record_bytes) == ("zstd", 9_999)
+
+
+def test_one_partition_may_hold_one_fetch() -> None:
+    """However little may be in flight, what one fetch brings fits."""
+    said = app_settings(settings(limits={"max_bytes_in_flight": 1 << 20}))
+    assert said.max_partition_bytes_in_flight == said.max_partition_fetch_bytes
+
+
+@pytest.mark.parametrize(
+    ("declared", "value", "text"),
+    [
+        ({"envelope": "json"}, b'{"message":"took 1 ms","log":"x"}', b"took 1 ms"),
+        ({"envelope": "json", "message_field": ("log",)}, b'{"message":"x","log":"took 1 ms"}', b"took 1 ms"),
+        ({"envelope": "raw", "encoding": "latin-1"}, b"caf\xe9", "caf\u00e9".encode()),
+    ],
+)
+def test_envelopes_are_as_declared(declared: dict[str, Any], value: bytes, text: bytes) -> None:
+    """A source's own fields and encoding are used."""
+    its = settings({**SHOP, **declared})
+    opened = envelope_of(its.sources["shop"], its).open(records_of([value]))
+    start, length = opened.texts.start[0], opened.texts.length[0]
+    assert opened.texts.buffer[start : start + length].tobytes() == text
+
+
+def test_records_over_the_limit_are_dead() -> None:
+    """The limit of records reaches the envelope."""
+    its = settings(limits={"max_record_bytes": 10, "max_line_bytes": 10})
+    assert [row.reason for row in envelope_of(its.sources["shop"], its).open(records_of([b"x" * 11])).dead] == [
+        "too_large"
+    ]
+
+
+async def opened(stack: AsyncExitStack, its: Settings) -> tuple[Assembly, list[BaseException]]:
+    """Open an assembly with a producer that keeps what it gets."""
+    failures: list[BaseException] = []
+    assembly = Assembly(settings=its, metrics=Metrics(sources=its.sources))
+    await assembly.open(stack, FakeProducer().as_producer, failures.append)
+    return assembly, failures
+
+
+async def test_sources_of_one_scope_share_templates() -> None:
+    """Every source has a pipeline; those of the same scope have one cache, others their own."""
+    shared = [{**SHOP, "name": name, "topics": (name,), "template_scope": "common"} for name in ("a", "b")]
+    async with AsyncExitStack() as stack:
+        assembly, failures = await opened(stack, settings(SHOP, *shared))
+        misses = {name: pipeline.path.misses for name, pipeline in assembly.pipelines.items()}
+        assert list(misses) == ["shop", "a", "b"]
+        assert misses["a"] is misses["b"]
+        assert misses["a"] is not misses["shop"]
+        assert (assembly.parser_version, failures) == ("none", [])
+
+
+async def test_redis_that_is_away_is_no_obstacle() -> None:
+    """A worker starts with an empty cache, counts it and says so."""
+    its = settings(redis={"url": f"redis://127.0.0.1:{free_port()}/0"})
+    async with AsyncExitStack() as stack:
+        with structlog.testing.capture_logs() as logs:
+            assembly, failures = await opened(stack, its)
+        count = assembly.metrics.registry.get_sample_value("logloom_redis_errors_total", {"operation": "load"})
+        assert (count, failures) == (1, [])
+        assert [log["event"] for log in logs] == ["Redis does not answer; starting with an empty cache"]
+
+
+async def test_an_error_beside_the_path_stops_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What listens to Redis does not end unheard."""
+
+    async def listen(*_: object) -> None:
+        await asyncio.sleep(0)
+        raise RuntimeError("broken")
+
+    monkeypatch.setattr(Assembly, "_listen", listen)
+    async with AsyncExitStack() as stack:
+        _, failures = await opened(stack, settings(redis={"url": f"redis://127.0.0.1:{free_port()}/0"}))
+        async with asyncio.timeout(10):
+            while not failures:  # noqa: ASYNC110 - a turn of the loop, not a poll
+                await asyncio.sleep(0)
+        assert [str(failure) for failure in failures] == ["broken"]
+
+
+async def test_a_broken_model_is_told() -> None:
+    """A checkpoint that is not there ends the start."""
+    async with AsyncExitStack() as stack:
+        with pytest.raises(WrongModel):
+            await opened(stack, settings(model={"path": "/no/such/folder"}))
+
+
+def test_sources_that_cannot_be_told_apart_are_refused() -> None:
+    """A worker is not made where two sources claim a topic."""
+    with pytest.raises(WrongSettings):
+        assemble(settings(SHOP, {**SHOP, "name": "other"}))
