@@ -345,3 +345,12 @@ def test_a_line_that_needs_no_trace_does_not_wait_where_nothing_was_joined(make_
 def test_a_line_that_speaks_of_an_error_waits_for_its_trace(make_records: MakeRecords) -> None:
     """The first stack trace of a partition is whole, though nothing was joined there before."""
     assert [] == _texts(_join(Joiner(), make_records([b"request failed"])))
+
+
+def test_lines_with_keys_of_their_own_do_not_wait(make_records: MakeRecords) -> None:
+    """Where most records have another key, keys name no streams, and no line waits for one that would follow it."""
+    lines = [b"error %d" % number for number in range(100)]
+    joined = _join(Joiner(), make_records(lines, keys=[b"%d" % number for number in range(100)]))
+    assert (joined.held_offset, _texts(joined)) == (None, lines)
+    joined = _join(Joiner(), make_records(lines, keys=[b"%d" % (number % 3) for number in range(100)]))
+    assert (joined.held_offset, len(_texts(joined))) == (197, 97)

@@ -30,6 +30,8 @@ Mask = npt.NDArray[np.bool_]
 #: Words of lines that a trace may follow, and the bytes that are looked at for them.
 _TROUBLE = re.compile(rb"exception|error|fatal|panic|traceback|critical|severe|fail|throw|caused", re.IGNORECASE)
 _LOOKED_AT = 1024
+#: So many rows tell whether keys name streams.
+_ENOUGH_ROWS = 64
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -148,6 +150,9 @@ class Joiner:
             )  # fmt: skip
 
         expired = (rows.arrived <= now - self._limits.max_seconds).astype(np.uint8)
+        if count >= _ENOUGH_ROWS and 2 * groups > count:
+            # Keys that are mostly different name records, not streams: nothing will follow.
+            expired |= rows.partial == 0
         joined_bytes, held_bytes = planned(expired)
         if continues.any():
             self._joined_at[partition] = now
