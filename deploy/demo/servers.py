@@ -40,9 +40,9 @@ class Server:
         deadline = time.monotonic() + 20
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > deadline:
-                raise ServerFailed(
-                    f"{self.name} did not start: {Path(self._log.name).read_text(errors='replace')[-800:]}"
-                )
+                told = Path(self._log.name).read_text(errors="replace")[-800:]
+                self._end()
+                raise ServerFailed(f"{self.name} did not start: {told}")
             time.sleep(0.05)
         return self
 
@@ -54,6 +54,9 @@ class Server:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """End the process."""
+        self._end()
+
+    def _end(self) -> None:
         self._process.terminate()
         try:
             self._process.wait(timeout=5)
