@@ -57,6 +57,9 @@ async def _publish(url: str, model: str) -> None:
         max_connections=2, max_pending=_TEMPLATES,
     )  # fmt: skip
     try:
-        await store.publish(_SCOPE, [(template, number) for number, template in enumerate(templates_of(_TEMPLATES))])
+        learned = [(template, number) for number, template in enumerate(templates_of(_TEMPLATES))]
+        # The first call only brings what was published before: nothing.
+        while not (await store.publish(_SCOPE, learned)).is_written:
+            pass
     finally:
         await store.close()
