@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from tests.bench.figures import Figure
 from tests.bench.loglines import block_store
 from tests.bench.processes import PATIENCE_SECONDS, Ended, Measured, pause, running, running_worker
@@ -34,6 +36,8 @@ class Pace:
     records_per_second: float
     #: Microseconds of the process's CPU per record.
     cpu_us_per_record: float
+    #: The same of a broker that was started for the benchmarks; 0 for another.
+    broker_us_per_record: float
     #: Resident memory at the end, MiB.
     memory_mib: float
 
@@ -45,6 +49,7 @@ class _Mark:
     seconds: float
     records: int
     cpu_seconds: float
+    broker_seconds: float
 
 
 def measure(broker: KafkaBroker, target: str, records: int, process: Measured) -> Pace:
@@ -62,6 +67,7 @@ def measure(broker: KafkaBroker, target: str, records: int, process: Measured) -
     return Pace(
         records_per_second=count / (last.seconds - first.seconds),
         cpu_us_per_record=(last.cpu_seconds - first.cpu_seconds) / count * 1e6,
+        broker_us_per_record=(last.broker_seconds - first.broker_seconds) / count * 1e6,
         memory_mib=process.memory_mib(),
     )
 
@@ -70,13 +76,24 @@ def _marks(watch: Watch, records: int, process: Measured) -> Iterator[_Mark]:
     begun = time.monotonic()
     while True:
         process.check()
-        mark = _Mark(records=watch.count(), seconds=time.monotonic(), cpu_seconds=process.cpu_seconds())
+        mark = _Mark(
+            records=watch.count(),
+            seconds=time.monotonic(),
+            cpu_seconds=process.cpu_seconds(),
+            broker_seconds=_broker_seconds(),
+        )
         yield mark
         if mark.records >= records:
             return
         if mark.seconds - begun > PATIENCE_SECONDS:
             raise Ended(f"{mark.records} of {records} records in {PATIENCE_SECONDS:.0f} s\n{process.log()}")
         pause(_POLL_SECONDS)
+
+
+def _broker_seconds() -> float:
+    """CPU time of the Java processes that this one has started: the broker, where it is ours."""
+    times = [child.cpu_times() for child in psutil.Process().children() if child.name() == "java"]
+    return float(sum(one.user + one.system for one in times))
 
 
 def run_peer(name: str, broker: KafkaBroker, source: str, records: int) -> Pace:
@@ -137,5 +154,10 @@ def _figures(
         unit="µs a record",
         values=tuple(pace.cpu_us_per_record for pace in paces),
         at_most=frugal,
+    )
+    yield Figure(
+        name=f"{title}: CPU of the broker beside it",
+        unit="µs a record",
+        values=tuple(pace.broker_us_per_record for pace in paces),
     )
     yield Figure(name=f"{title}: memory at the end", unit="MiB", values=tuple(pace.memory_mib for pace in paces))

@@ -5,11 +5,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
+from statistics import median
 
 from tests.bench.figures import Figure
-from tests.bench.files import known_lines, parse, seconds
+from tests.bench.files import Took, known_lines, parse, took
 from tests.bench.loglines import block_store
 from tests.bench.processes import PATIENCE_SECONDS, ROOT, Ended, running_worker
 from tests.bench.topics import PARTITIONS, Watch, fill, output_topics
@@ -24,15 +25,18 @@ _WAITING_RECORDS = 1000
 def commands(*, repeats: int, model: str) -> Iterator[Figure]:
     """Time commands that a person waits for, caches warm."""
     helping = [sys.executable, "-m", "worker", "--help"]
-    seconds(helping)
-    yield Figure(name="`logloom --help`", unit="s", values=tuple(seconds(helping) for _ in range(repeats)), at_most=0.3)
+    took(helping)
+    yield from _waited("`logloom --help`", [took(helping) for _ in range(repeats)], at_most=0.3)
     with known_lines(islice(block_store(1000), _LINES), model) as path:
-        yield Figure(
-            name=f"`logloom parse` of {_LINES} known lines",
-            unit="s",
-            values=tuple(seconds(parse(path, model)) for _ in range(repeats)),
-            at_most=1.5,
-        )
+        runs = [took(parse(path, model)) for _ in range(repeats)]
+    yield from _waited(f"`logloom parse` of {_LINES} known lines", runs, at_most=1.5)
+
+
+def _waited(name: str, runs: Sequence[Took], *, at_most: float) -> Iterator[Figure]:
+    cpu = median(run.cpu_seconds for run in runs)
+    yield Figure(
+        name=name, unit="s", values=tuple(run.seconds for run in runs), at_most=at_most, note=f"{cpu:.2f} s of CPU"
+    )
 
 
 def first_event(broker: KafkaBroker, *, repeats: int, model: str) -> Iterator[Figure]:
