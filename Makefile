@@ -34,7 +34,7 @@ kernels: .venv/demo.stamp  ## compile the kernels into the cache
 demo: .venv/demo.stamp kernels  ## stream real sample logs through broker, worker, Redis and model (KAFKA=host:port: your broker)
 	@$(BIN)/python deploy/demo/run.py $(if $(KAFKA),--kafka $(KAFKA))
 
-test: .venv/all.stamp  ## set up and pass all tests
+test: .venv/all.stamp kernels  ## set up and pass all tests
 	$(BIN)/python -m pytest
 
 test-quick: .venv/all.stamp  ## the tests that need no server and take no time
