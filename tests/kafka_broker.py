@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import tempfile
+import threading
 import time
 import uuid
 import warnings
@@ -81,7 +82,7 @@ def wait_until(true: Callable[[], bool], *, seconds: float, what: str) -> None:
     while not true():
         if time.monotonic() > deadline:
             raise TimeoutError(f"{what}: not within {seconds:.0f} s")
-        time.sleep(0.05)
+        threading.Event().wait(0.05)  # between two looks, never instead of one
 
 
 class KafkaBroker(ABC):
