@@ -92,7 +92,7 @@ def main() -> int:
     click.echo(table(chain.from_iterable(measured.values())))
     if arguments.json:
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(json.dumps(_report(arguments, machine, measured, failed), indent=1) + "\n")
+        arguments.json.write_text(json.dumps(_report(arguments, machine, measured, failed), indent=1, default=_plain) + "\n")
     return 1 if failed else 0
 
 
@@ -105,6 +105,11 @@ def _report(
     chosen = {name: value for name, value in vars(arguments).items() if value is not None and name != "json"}
     figures = {name: [figure.as_json() for figure in of_part] for name, of_part in measured.items()}
     return {"machine": machine, "arguments": chosen, "parts": figures, "failed": failed}
+
+
+def _plain(value: Any) -> Any:
+    """Give NumPy's numbers and truths as Python's."""
+    return value.item()
 
 
 if __name__ == "__main__":
