@@ -92,7 +92,9 @@ def main() -> int:
     click.echo(table(chain.from_iterable(measured.values())))
     if arguments.json:
         arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        arguments.json.write_text(json.dumps(_report(arguments, machine, measured, failed), indent=1, default=_plain) + "\n")
+        arguments.json.write_text(
+            json.dumps(_report(arguments, machine, measured, failed), indent=1, default=_plain) + "\n"
+        )
     return 1 if failed else 0
 
 
