@@ -188,7 +188,11 @@ def test_raw_logs_become_events(kafka: KafkaBroker, redis_server: RedisServer | 
         place.send(ODD, partition=partition, headers=headers)
         place.send([b"took 13 ms"], partition=partition, key=b"k\x00\xff")
     settings = place.settings(
-        redis=redis_server.url, MULTILINE__ENABLED="false", OUTPUT__MAX_BATCH_BYTES="3500000", MODEL__DEVICE="cpu"
+        redis=redis_server.url,
+        MULTILINE__ENABLED="false",
+        OUTPUT__MAX_BATCH_BYTES="3500000",
+        MODEL__DEVICE="cpu",
+        REDIS__TIMEOUT_SECONDS="10",
     )
     sent = 2 * (len(ODD) + 1)
     with running(settings, is_ready=False) as worker:
@@ -292,7 +296,9 @@ def test_workers_share_what_they_learn(place: Place, redis_server: RedisServer |
     with redis_server.client() as client:
         client.flushall()
     version = checkpoint_version(BASE)
-    settings = place.settings(redis=redis_server.url, MULTILINE__ENABLED="false", MODEL__DEVICE="cpu")
+    settings = place.settings(
+        redis=redis_server.url, MULTILINE__ENABLED="false", MODEL__DEVICE="cpu", REDIS__TIMEOUT_SECONDS="10"
+    )
     with running(settings) as one, running(settings) as other:
         workers = (one, other)
 
@@ -339,7 +345,9 @@ def test_workers_share_what_they_learn(place: Place, redis_server: RedisServer |
 def test_redis_is_lost_and_comes_back(place: Place, breakable_redis: RedisServer) -> None:
     """Without Redis the worker goes on; it refills one that comes back empty, and then a new worker asks no model."""
     version = checkpoint_version(BASE)
-    settings = place.settings(redis=breakable_redis.url, MULTILINE__ENABLED="false", MODEL__DEVICE="cpu")
+    settings = place.settings(
+        redis=breakable_redis.url, MULTILINE__ENABLED="false", MODEL__DEVICE="cpu", REDIS__TIMEOUT_SECONDS="10"
+    )
     before, during = b"Accepted connection from 10.0.0.7:5121", b"user 4711 logged in after 12 attempts"
     with running(settings) as worker:
         place.send([before])
