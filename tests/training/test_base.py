@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from training.encoder import folding_tokenizer
-from training.fine_tune import Configuration, main, split_packages, token_labels
+from training.base import Configuration, main, split_packages, token_labels
 from training.logging_calls import LoggingCall
 from worker.parsing.model import tokenize
 from worker.parsing.parser import EncoderParser
