@@ -68,6 +68,8 @@ def hit_latency(
     broker: KafkaBroker, *, paces: tuple[int, ...], seconds: float, repeats: int, model: str
 ) -> Iterator[Figure]:
     """Measure each pace (records per second) `repeats` times; only the first has targets."""
+    # Not counted: a broker that just started still compiles its own code, and the first run has twice the latency.
+    latencies(broker, pace=paces[0], seconds=seconds, model=model)
     for number, pace in enumerate(paces):
         bare, runs = [], []
         for _ in range(repeats):
