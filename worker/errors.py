@@ -6,6 +6,7 @@
     │   ├── TooLarge             a record is over the configured limit
     │   └── Unparsable           no template fits the message
     ├── StoreUnavailable         Redis does not answer: the worker goes on without it
+    ├── WrongLabels              labelled lines can't be read, or a template does not fit its line
     └── BadWorld                 stops the process
         ├── CorruptRecordBatch   a record batch fails its checksum or lies about its lengths
         ├── DeliveryFailed       the broker did not acknowledge an event
@@ -59,6 +60,10 @@ class Unparsable(BadInput):
 
 class StoreUnavailable(LogloomError):
     """The template store in Redis does not answer; the worker goes on with what the process knows."""
+
+
+class WrongLabels(LogloomError):
+    """Labelled lines can't be read, or a template does not fit its line."""
 
 
 class BadWorld(LogloomError):
