@@ -8,7 +8,7 @@ import math
 import random
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,11 +20,15 @@ VALUE = "\0"
 _WITHOUT_DIGITS = str.maketrans("", "", "0123456789")
 #: Characters of a message that are looked at: what is beyond is mostly a dump.
 _MOST_CHARACTERS = 1000
-_WORD = re.compile(r"[^\s=:,;|()\[\]{}<>\"']+|[=:,;|()\[\]{}<>\"']")
+_WORD = re.compile(
+    r"(?<!\w)'[^']{1,200}'(?!\w)|(?<!\w)\"[^\"]{1,200}\"(?![\w:])|[^\s=:,;|()\[\]{}<>\"']+|[=:,;|()\[\]{}<>\"']"
+)
 _MARKS = frozenset("=:,;|()[]{}<>\"'")
 #: Between two values these make a list of them, or one long value.
 _JOINTS = frozenset("=:,;|")
-_IS_VALUE = re.compile(r"\d|^[/\\].|[/\\].*[/\\]|.@.|^[a-fA-F]{8,}$")
+_IS_VALUE = re.compile(
+    r"\d|^[/\\].|[/\\].*[/\\]|.@.|^[a-fA-F]{8,}$|^['\"].|^(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun|Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec)$"
+)
 #: A plain word, of a language rather than an identifier.
 _PLAIN = re.compile(r"[A-Z]?[a-z]+")
 
@@ -33,7 +37,7 @@ _MOST_PLAIN = 4
 _MOST_NAMES = 2
 _ROUNDS = 6
 #: Examples kept of a form.
-_EXAMPLES = 4
+_EXAMPLES = 32
 #: Groups that the choice weighs against each other, in pairs.
 _MOST_GROUPS = 2000
 #: Share of the weight that goes to groups alike, however few lines they have.
@@ -89,10 +93,9 @@ def chosen(messages: Sequence[str], count: int, *, seed: int = 1) -> list[int]:
 class Survey:
     """What is remembered of an unlabelled log: its forms, at most `max_forms`, whatever its length."""
 
-    def __init__(self, *, seed: int = 1, max_forms: int = 50_000) -> None:
-        #: Messages read, blank ones not counted.
+    def __init__(self, *, seed: int = 1, max_forms: int = 20_000) -> None:
+        #: Messages read, blank ones too.
         self.lines = 0
-        self._read = 0
         self._max_forms = max_forms
         self._rng = random.Random(seed)
         self._forms: dict[tuple[str, ...], Form] = {}
@@ -102,8 +105,8 @@ class Survey:
     def read(self, messages: Iterable[str]) -> None:
         """Read more messages; indices go on where the last call ended."""
         by_text, chance = self._by_text, self._rng.random
-        for index, message in enumerate(messages, self._read):
-            self._read = index + 1
+        for index, message in enumerate(messages, self.lines):
+            self.lines = index + 1
             key = message[:_MOST_CHARACTERS].translate(_WITHOUT_DIGITS)
             form = by_text.get(key) or self._form(key, message)
             if form is None:
@@ -114,9 +117,14 @@ class Survey:
             elif chance() * form.lines < _EXAMPLES:
                 form.examples[form.lines % _EXAMPLES] = (index, message)
 
+    @property
+    def forms(self) -> Sequence[Form]:
+        """What is remembered."""
+        return list(self._forms.values())
+
     def groups(self) -> list[Group]:
         """Join forms to groups, those with most lines first."""
-        return grouped(list(self._forms.values()))
+        return grouped(self.forms)
 
     def chosen(self, count: int) -> list[Choice]:
         """Choose up to `count` messages to label, the most useful first; no two are equal."""
@@ -146,7 +154,7 @@ class Survey:
     def _condense(self) -> None:
         """Make room: keep one form per group, and the biggest groups and some of the others if these are too many."""
         self._by_text.clear()
-        groups = grouped(list(self._forms.values()))
+        groups = grouped(self.forms)
         keep = self._max_forms // 2
         if len(groups) > keep:
             head, tail = groups[: keep // 2], groups[keep // 2 :]
@@ -189,7 +197,7 @@ def grouped(forms: Sequence[Form]) -> list[Group]:
         members[form.words].append(form)
     for _ in range(_ROUNDS):
         patterns = list(members)
-        varying = varying_places(patterns)
+        varying = varying_places(patterns, [sum(form.lines for form in members[words]) for words in patterns])
         if not varying:
             break
         joined: dict[tuple[str, ...], list[Form]] = defaultdict(list)
@@ -209,8 +217,8 @@ def grouped(forms: Sequence[Form]) -> list[Group]:
     return sorted(groups, key=lambda group: -group.lines)
 
 
-def varying_places(patterns: Sequence[tuple[str, ...]]) -> dict[int, set[int]]:
-    """Find the places of each pattern where the word varies among patterns that are equal elsewhere."""
+def varying_places(patterns: Sequence[tuple[str, ...]], lines: Sequence[int]) -> dict[int, set[int]]:
+    """Find the places of each pattern where the word varies among patterns that are equal elsewhere; `lines` of each."""
     numbers: dict[str, int] = {}
     alike: dict[tuple[int, int], list[int]] = defaultdict(list)
     for number, words in enumerate(patterns):
@@ -226,19 +234,21 @@ def varying_places(patterns: Sequence[tuple[str, ...]]) -> dict[int, set[int]]:
                 alike[(total - hashes[place]) % _HASH, place].append(number)
     varying: dict[int, set[int]] = defaultdict(set)
     for (_, place), found in alike.items():
-        if len(found) > 1 and varies([patterns[number][place] for number in found]):
+        if len(found) > 1 and varies({patterns[number][place]: lines[number] for number in found}, place):
             for number in found:
                 if patterns[number][place] != VALUE:
                     varying[number].add(place)
     return varying
 
 
-def varies(words: Sequence[str]) -> bool:
-    """Tell whether different words that stand in one place are values."""
-    if VALUE in words:
+def varies(words: Mapping[str, int], place: int) -> bool:
+    """Tell whether different words that stand in one place, each with its lines, are values."""
+    if VALUE in words and place:
         return True
-    plain = sum(_PLAIN.fullmatch(word) is not None for word in words)
-    return len(words) > (_MOST_PLAIN if 2 * plain > len(words) else _MOST_NAMES)
+    plain = sum(lines for word, lines in words.items() if _PLAIN.fullmatch(word))
+    most = _MOST_PLAIN if 2 * plain > sum(words.values()) else _MOST_NAMES
+    # What a message begins with is mostly what it says.
+    return len(words) > (most if place else 2 * most)
 
 
 def coverage_order(groups: Sequence[Group], count: int, rng: random.Random) -> list[int]:
@@ -275,7 +285,7 @@ def likeness(patterns: Sequence[tuple[str, ...]]) -> npt.NDArray[np.float64]:
                 holds[row, numbers.setdefault(word, len(numbers)) % _BUCKETS] = 1
     sizes = holds.sum(axis=1)
     shared = 2 * (holds @ holds.T) / np.maximum(sizes[:, None] + sizes[None, :], 1)
-    alike: npt.NDArray[np.float64] = (np.maximum(0, 2 * shared - 1) ** 2).astype(np.float64)
+    alike: npt.NDArray[np.float64] = np.maximum(0, 2 * shared - 1).astype(np.float64)
     np.fill_diagonal(alike, 1)
     return alike
 
