@@ -218,7 +218,10 @@ def grouped(forms: Sequence[Form]) -> list[Group]:
 
 
 def varying_places(patterns: Sequence[tuple[str, ...]], lines: Sequence[int]) -> dict[int, set[int]]:
-    """Find the places of each pattern where the word varies among patterns that are equal elsewhere; `lines` of each."""
+    """Find the places of each pattern where the word varies among patterns that are equal elsewhere.
+
+    Each has its number of lines.
+    """
     numbers: dict[str, int] = {}
     alike: dict[tuple[int, int], list[int]] = defaultdict(list)
     for number, words in enumerate(patterns):
