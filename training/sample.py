@@ -15,7 +15,7 @@ from typing import TextIO
 
 from training.labels import Pair, write_pairs, written
 from training.sampling import Choice, Survey
-from worker.errors import BadWorld
+from worker.errors import LogloomError
 from worker.parsing.headers import HeaderFormat, detect, format_of, split
 from worker.parsing.spans import unmistakable
 
@@ -154,7 +154,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 for choice, template in zip(choices, templates, strict=True)
             ],
         )
-    except (OSError, BadWorld) as error:
+    except (OSError, LogloomError) as error:
         print(error, file=sys.stderr)
         return 1
     print(table(choices, templates))
