@@ -121,18 +121,19 @@ def word_range(text: str) -> tuple[int, int]:
 
 
 def failing_place(message: str, template: str) -> tuple[int, int]:
-    """Find how far a template that does not match its message goes: a place in the template, and one in the message."""
-    low, high = 0, len(template)
+    """Find how far a template that does not match its message goes: a place in the template, and one in the message.
+
+    No parameter before that place holds white space: else a letter somewhere in the rest would count as a match.
+    """
+    low, high, reached = 0, len(template), 0
     while low < high:
         middle = (low + high + 1) // 2
-        # A cut wildcard would be text.
-        if aligned(message, _whole(template, middle) + WILDCARD) is None:
+        spans = aligned(message, _whole(template, middle) + WILDCARD)
+        if spans is None or any(map(str.isspace, "".join(values_of(message, spans[:-1])))):
             high = middle - 1
         else:
-            low = middle
-    head = _whole(template, low)
-    spans = aligned(message, head + WILDCARD)
-    return len(head), spans[-1][0] if spans else 0
+            low, reached = middle, spans[-1][0]
+    return len(_whole(template, low)), reached
 
 
 def _whole(template: str, length: int) -> str:
