@@ -12,6 +12,7 @@ import numpy as np
 from worker.columns.layout import NONE
 from worker.columns.records import EncodedBatch, decode_headers, read_record_batch
 from worker.errors import DeliveryFailed
+from worker.parsing.parser import Prompts
 from worker.parsing.templates import Template
 from worker.transport.producer import Delivery, RecordBatchProducer
 
@@ -37,7 +38,7 @@ class RuleParser:
         """What decides the templates."""
         return self._version
 
-    def parse(self, messages: Sequence[bytes], *, prompt: str | None = None) -> list[Template | None]:
+    def parse(self, messages: Sequence[bytes], *, prompt: Prompts = None) -> list[Template | None]:
         """Cut the template of each message; None where it would not match the message."""
         del prompt
         self.asked += messages

@@ -5,6 +5,7 @@ import os
 import tempfile
 import time
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Self
 from urllib.parse import quote
@@ -56,16 +57,17 @@ class FileParser:
         zone: str = "UTC",
         model: str | None = "base",
         device: str = "auto",
+        prompt: str | None = None,
         forget: bool = False,
     ) -> Self:
         """Prepare everything but the model, which is loaded at the first miss.
 
         Raises WrongFormat, WrongSettings or WrongModel.
         """
-        version = _NO_PARSER if model is None else checkpoint_version(model)
+        version = _NO_PARSER if model is None else checkpoint_version(model, prompt)
         micro_batcher = None
         if model is not None:
-            lazy = LazyParser(version, lambda: EncoderParser.load(model, device=device))
+            lazy = LazyParser(partial(checkpoint_version, model), lambda: EncoderParser.load(model, device=device))
             micro_batcher = MicroBatcher(lazy, deadline_seconds=0.0)
         cache = TemplateCache(max_templates=_MAX_TEMPLATES, max_fingerprints=_MAX_FINGERPRINTS)
         memory = None if forget else TemplateFile(templates_folder() / version / f"{_file_name(source)}.msgpack")
@@ -74,7 +76,7 @@ class FileParser:
         path = SourcePath(
             name=source,
             finder=HeaderFinder(headers, zone=zone, source=source),
-            misses=Misses(cache=cache, store=None, model=micro_batcher, scope=source),
+            misses=Misses(cache=cache, store=None, model=micro_batcher, scope=source, prompt=prompt),
             parser_version=version,
             resource={},
         )

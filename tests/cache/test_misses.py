@@ -17,6 +17,7 @@ from worker.cache.store import Limits, TemplateStore
 from worker.cache.templates import TemplateCache
 from worker.columns.layout import TIER_INDEX, TIER_MISS, TIER_MODEL, TIER_STORE, Matches
 from worker.parsing.microbatch import MicroBatcher
+from worker.parsing.parser import Prompts
 from worker.parsing.templates import Template
 
 
@@ -141,7 +142,7 @@ async def test_an_error_of_the_parser_is_raised(make_worker: MakeWorker) -> None
     """A model that fails stops the batch: no row is passed over."""
     worker = make_worker()
 
-    def fail(messages: Sequence[bytes], *, prompt: str | None = None) -> list[Template | None]:
+    def fail(messages: Sequence[bytes], *, prompt: Prompts = None) -> list[Template | None]:
         raise MemoryError(f"{len(messages)} {prompt}")
 
     worker.parser.parse = fail  # type: ignore[method-assign]
@@ -168,7 +169,7 @@ class TestSharing:
         one, other = make_worker(redis=redis_server.url), make_worker(redis=redis_server.url)
         coarse = Template.cut(b"user bob left", [(5, 8)])
 
-        def parse(messages: Sequence[bytes], *, prompt: str | None = None) -> list[Template | None]:
+        def parse(messages: Sequence[bytes], *, prompt: Prompts = None) -> list[Template | None]:
             return [coarse for _ in messages]
 
         other.parser.parse = parse  # type: ignore[method-assign]

@@ -8,6 +8,7 @@ import pytest
 
 from worker.errors import WrongModel
 from worker.parsing.microbatch import MicroBatcher
+from worker.parsing.parser import Prompts
 from worker.parsing.templates import Template
 
 
@@ -18,12 +19,12 @@ class DigitParser:
 
     def __init__(self) -> None:
         self.tokens = 0
-        self.calls: list[tuple[list[bytes], str | None]] = []
+        self.calls: list[tuple[list[bytes], Prompts]] = []
         self.gate = threading.Event()
         self.gate.set()
         self.started = threading.Event()
 
-    def parse(self, messages: Sequence[bytes], *, prompt: str | None = None) -> list[Template | None]:
+    def parse(self, messages: Sequence[bytes], *, prompt: Prompts = None) -> list[Template | None]:
         """Cut the templates; `broken` messages raise, `odd` ones have no template."""
         self.calls.append((list(messages), prompt))
         self.started.set()
@@ -90,7 +91,7 @@ async def test_equal_messages_are_asked_once_even_between_callers(parser: DigitP
     await busy
     a, b = parser.template(b"a 1"), parser.template(b"busy")
     assert [[a, b, a]] * 3 == await asyncio.gather(*callers)
-    assert parser.calls == [([b"busy"], None), ([b"a 1"], None)]
+    assert parser.calls == [([b"busy"], [None]), ([b"a 1"], [None])]
 
 
 async def test_callers_are_merged_up_to_the_rows_of_a_micro_batch(parser: DigitParser, batcher: MicroBatcher) -> None:
@@ -131,10 +132,14 @@ async def test_a_full_micro_batch_does_not_wait_for_the_deadline(parser: DigitPa
     assert [len(messages) for messages, _ in parser.calls] == [3]
 
 
-async def test_prompts_go_apart(parser: DigitParser, batcher: MicroBatcher) -> None:
-    """The same message under two prompts is two misses, each asked with its prompt."""
-    await asyncio.gather(batcher.templates([b"a 1"], prompt="x"), batcher.templates([b"a 1"], prompt="y"))
-    assert sorted(parser.calls, key=str) == [([b"a 1"], "x"), ([b"a 1"], "y")]
+async def test_prompts_share_a_micro_batch(parser: DigitParser, batcher: MicroBatcher) -> None:
+    """The same message under two prompts is two misses, each asked with its prompt, in one micro-batch."""
+    busy = await held(parser, batcher)
+    callers = [asyncio.create_task(batcher.templates([b"a 1"], prompt=prompt)) for prompt in ("x", None, "x", "y")]
+    await waiting(batcher, 3)
+    parser.gate.set()
+    await asyncio.gather(busy, *callers)
+    assert parser.calls == [([b"busy"], [None]), ([b"a 1"] * 3, ["x", None, "y"])]
 
 
 async def test_an_error_reaches_every_waiter_and_the_next_call_works(

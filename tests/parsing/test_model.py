@@ -8,39 +8,18 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tokenizers import Tokenizer
 from transformers import AutoConfig, AutoModel
 
-from training.encoder import folding_tokenizer
+from tests.parsing.checkpoints import VOCABULARY, small_tokenizer
 from worker.errors import WrongModel
 from worker.parsing.checkpoint import ABOUT, CONFIG, FEATURE_SIZES, FILES, TOKENIZER, WEIGHTS, About, checkpoint_version
 from worker.parsing.model import Tagger, described_network, features, serving_dtype, tokenize, write_checkpoint
-
-LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789.:/-_=[]()'\","
-VOCABULARY = [
-    "[PAD]",
-    "[UNK]",
-    "[CLS]",
-    "[SEP]",
-    "2000",
-    "##2000",
-    "deadbeef",
-    *LETTERS,
-    *(f"##{c}" for c in LETTERS),
-    "took",
-]
-
 
 CONFIGURATION = {
     "model_type": "bert", "vocab_size": len(VOCABULARY), "hidden_size": 16, "num_hidden_layers": 1,
     "num_attention_heads": 2, "intermediate_size": 32, "max_position_embeddings": 32,
 }  # fmt: skip
 ABOUT_IT = About(name="tiny", max_tokens=32, origin="a test")
-
-
-def small_tokenizer() -> Tokenizer:
-    """Make a tokenizer of single characters."""
-    return folding_tokenizer({token: row for row, token in enumerate(VOCABULARY)})
 
 
 @pytest.fixture
@@ -146,6 +125,7 @@ def test_a_broken_file_is_a_wrong_model(checkpoint: Path, name: str, content: by
         {"feature_sizes": [1]},
         {"max_tokens": 4},
         {"max_tokens": "many"},
+        {"cuts": "letters"},
         {"extra": 1},
     ],
 )

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from worker.errors import WrongModel
-from worker.parsing.checkpoint import checkpoint_version
+from worker.parsing.checkpoint import WORDS, checkpoint_version
 from worker.parsing.model import Tokens
 from worker.parsing.parser import (
     MAX_PARAMETERS,
@@ -37,7 +37,10 @@ class WordTagger:
 
     version = "words-1"
 
-    def __init__(self, window: int = 30, rows: int = 1000) -> None:
+    def __init__(self, window: int = 30, rows: int = 1000, cuts: str = WORDS) -> None:
+        self.prompts: dict[str, object] = {}
+        self.cuts = cuts
+        self.seen: list[str | None] = []
         self.window = window
         self.rows = rows
         self.widths: list[tuple[int, int]] = []
@@ -61,8 +64,13 @@ class WordTagger:
             )
         return found
 
-    def tag(self, rows: Sequence[Tokens], *, padded: int) -> list[F32]:
+    def cuts_of(self, prompt: str | None) -> str:
+        """Tell what is decided as a whole."""
+        return self.cuts
+
+    def tag(self, rows: Sequence[Tokens], *, padded: int, prompts: Sequence[str | None]) -> list[F32]:
         """Score the labels by the ids."""
+        self.seen += prompts
         if len(rows) > self.rows:
             raise MemoryError("too many rows")
         assert all(len(row.ids) <= padded <= self.window for row in rows)

@@ -4,10 +4,25 @@ Transformers has the same network, but takes longer to import than everything el
 Other architectures are taken from there.
 """
 
+from dataclasses import dataclass
 from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prefix:
+    """What the tokens of B rows see beside each other: learned vectors. A row sees those where its mask is true."""
+
+    #: Tokens of their own, read by the first layer as they are, without place or normalisation, (B, p, H).
+    vectors: Tensor
+    vectors_mask: Tensor  #: (B, p), boolean
+    #: Keys and values of every layer's attention, as its projections would give them, (B, layers, q, H).
+    keys: Tensor
+    values: Tensor
+    mask: Tensor  #: (B, q), boolean
 
 
 class Bert(nn.Module):
@@ -30,9 +45,19 @@ class Bert(nn.Module):
         """Return the table of word embeddings."""
         return self.embeddings.word_embeddings
 
-    def forward(self, inputs_embeds: Tensor, attention_mask: Tensor) -> Tensor:
-        """Encode `inputs_embeds` (B, T, H) where `attention_mask` (B, T) is 1; returns (B, T, H)."""
-        return cast("Tensor", self.encoder(self.embeddings(inputs_embeds), attention_mask.bool()[:, None, None, :]))
+    def forward(self, inputs_embeds: Tensor, attention_mask: Tensor, prefix: Prefix | None = None) -> Tensor:
+        """Encode `inputs_embeds` (B, T, H) where `attention_mask` (B, T) is 1; returns (B, T, H).
+
+        The vectors of `prefix` have no place, and attention has no order, so they may as well stand behind the tokens:
+        these keep the places that they have without a prompt.
+        """
+        hidden, mask = self.embeddings(inputs_embeds), attention_mask.bool()
+        if prefix is None:
+            return cast("Tensor", self.encoder(hidden, mask[:, None, None, :]))
+        hidden = torch.cat([hidden, prefix.vectors.to(hidden.dtype)], dim=1)  # (B, T + p, H)
+        mask = torch.cat([prefix.mask, mask, prefix.vectors_mask], dim=1)  # (B, q + T + p)
+        encoded = self.encoder(hidden, mask[:, None, None, :], prefix.keys, prefix.values)
+        return cast("Tensor", encoded[:, : inputs_embeds.shape[1]])
 
 
 class Embeddings(nn.Module):
@@ -60,10 +85,16 @@ class Layers(nn.Module):
         super().__init__()
         self.layer = nn.ModuleList(Layer(config) for _ in range(config["num_hidden_layers"]))
 
-    def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        """Transform `hidden` (B, T, H), looking where `mask` (B, 1, 1, T) is true."""
-        for layer in self.layer:
-            hidden = layer(hidden, mask)
+    def forward(self, hidden: Tensor, mask: Tensor, keys: Tensor | None = None, values: Tensor | None = None) -> Tensor:
+        """Transform `hidden` (B, T, H), looking where `mask` (B, 1, 1, q + T) is true.
+
+        `keys` and `values` (B, layers, q, H) stand before those of the tokens.
+        """
+        for number, layer in enumerate(self.layer):
+            if keys is None or values is None:
+                hidden = layer(hidden, mask)
+            else:
+                hidden = layer(hidden, mask, keys[:, number], values[:, number])
         return hidden
 
 
@@ -76,9 +107,9 @@ class Layer(nn.Module):
         self.intermediate = Wide(config)
         self.output = Added(config["intermediate_size"], config)
 
-    def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        """Transform `hidden` (B, T, H), looking where `mask` (B, 1, 1, T) is true."""
-        hidden = self.attention(hidden, mask)
+    def forward(self, hidden: Tensor, mask: Tensor, keys: Tensor | None = None, values: Tensor | None = None) -> Tensor:
+        """Transform `hidden` (B, T, H), looking where `mask` (B, 1, 1, q + T) is true; see `Attention`."""
+        hidden = self.attention(hidden, mask, keys, values)
         return cast("Tensor", self.output(self.intermediate(hidden), hidden))
 
 
@@ -92,17 +123,28 @@ class Attention(nn.Module):
         self.heads: int = config["num_attention_heads"]
         self.dropout: float = config.get("attention_probs_dropout_prob", 0.1)
 
-    def forward(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        """Transform `hidden` (B, T, H), looking where `mask` (B, 1, 1, T) is true."""
-        count, length, size = hidden.shape
-        query, key, value = (
-            projected.view(count, length, self.heads, size // self.heads).transpose(1, 2)
-            for projected in self.self(hidden)
-        )  # (B, heads, T, H / heads)
+    def forward(self, hidden: Tensor, mask: Tensor, keys: Tensor | None = None, values: Tensor | None = None) -> Tensor:
+        """Transform `hidden` (B, T, H), looking where `mask` (B, 1, 1, q + T) is true.
+
+        `keys` and `values` (B, q, H) stand before those of the tokens, and ask nothing (Li & Liang, 2021).
+        """
+        query, key, value = self.self(hidden)  # (B, T, H)
+        if keys is not None and values is not None:
+            key = torch.cat([keys.to(key.dtype), key], dim=1)  # (B, q + T, H)
+            value = torch.cat([values.to(value.dtype), value], dim=1)  # (B, q + T, H)
         attended = functional.scaled_dot_product_attention(
-            query, key, value, attn_mask=mask, dropout_p=self.dropout if self.training else 0.0
-        )
-        return cast("Tensor", self.output(attended.transpose(1, 2).reshape(count, length, size), hidden))
+            self._split(query),
+            self._split(key),
+            self._split(value),
+            attn_mask=mask,
+            dropout_p=self.dropout if self.training else 0.0,
+        )  # (B, heads, T, H / heads)
+        return cast("Tensor", self.output(attended.transpose(1, 2).reshape(hidden.shape), hidden))
+
+    def _split(self, projected: Tensor) -> Tensor:
+        """Share (B, T, H) among the heads, (B, heads, T, H / heads)."""
+        count, length, size = projected.shape
+        return projected.view(count, length, self.heads, size // self.heads).transpose(1, 2)
 
 
 class Projections(nn.Module):

@@ -1,11 +1,14 @@
 """A checkpoint: the folder that holds a tagger, and its version. Needs no torch, so that naming it is quick.
 
 Files: `logloom.json` (what it is), `config.json` (the encoder, as Hugging Face writes it), `tokenizer.json` and
-`model.safetensors`. Nothing in them can run code.
+`model.safetensors`; a taught one may hold `templates.jsonl` (known templates of messages under no prompt) and
+`prompts/NAME/` with `prompt.safetensors`, `templates.jsonl` or both. Nothing in them can run code.
 """
 
 import hashlib
 import json
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,9 +24,17 @@ CONSTANT, BEGIN, INSIDE = range(3)
 FEATURE_SIZES = (9, 16, 14, 14, 32)
 #: Files of a checkpoint.
 ABOUT, CONFIG, TOKENIZER, WEIGHTS = FILES = ("logloom.json", "config.json", "tokenizer.json", "model.safetensors")
+#: Files that a checkpoint, or a prompt in it, may have beside these, and the folder of the prompts.
+PROMPT, KNOWN = "prompt.safetensors", "templates.jsonl"
+PROMPTS = "prompts"
+#: What is decided as a whole: a word as a reader sees it, by convention, or each run of letters and digits and each
+#: mark by itself, as the labels say.
+WORDS, PIECES = CUTS = ("words", "pieces")
 #: The name, and the folder, of the checkpoint that ships with Logloom.
 BASE = "base"
 _BASE_FOLDER = Path(__file__).parents[1] / "models" / "base"
+#: A prompt's name is that of its folder, and part of its version.
+_PROMPT_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,99}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +50,8 @@ class About:
     format: int = FORMAT
     labels: tuple[str, ...] = LABELS
     feature_sizes: tuple[int, ...] = FEATURE_SIZES
+    #: What is decided as a whole, one of CUTS.
+    cuts: str = WORDS
 
 
 def checkpoint_folder(path: str | Path) -> Path:
@@ -56,24 +69,92 @@ def checkpoint_folder(path: str | Path) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError  # noqa: PLC0415 - the same
 
     try:
-        return Path(snapshot_download(str(path), allow_patterns=list(FILES)))
+        return Path(snapshot_download(str(path), allow_patterns=[*FILES, KNOWN, f"{PROMPTS}/*"]))
     except (HfHubHTTPError, HFValidationError, OSError) as error:
         raise WrongModel(f"{path} is no folder, and the Hugging Face hub does not give it: {error}") from error
 
 
-def checkpoint_version(path: str | Path) -> str:
-    """Name a checkpoint by its content: its own name and eight digits of the digest of all that decides its templates.
+def checkpoint_version(path: str | Path, prompt: str | None = None) -> str:
+    """Name what decides the templates, a checkpoint or a prompt in it, by its content.
+
+    The checkpoint's name and eight digits of the digest of its files; for a prompt, `+` and the same of the prompt.
 
     Raises:
-        WrongModel: it is not there, or incomplete.
+        WrongModel: it is not there, or incomplete; it has no such prompt.
 
     """
     folder = checkpoint_folder(path)
     about = read_about(folder)
-    digest = hashlib.blake2b(digest_size=4)
-    for file in FILES:
-        digest.update((folder / file).read_bytes())
-    return f"{about.name}-{digest.hexdigest()}"
+    files = [folder / name for name in FILES]
+    if (folder / KNOWN).is_file():
+        files.append(folder / KNOWN)
+    version = f"{about.name}-{_digest(files)}"
+    return version if prompt is None else f"{version}+{prompt_version(folder, prompt)}"
+
+
+def prompt_version(folder: Path, name: str) -> str:
+    """Name a prompt of the checkpoint in `folder` by its content.
+
+    Raises:
+        WrongModel: the checkpoint has no such prompt.
+
+    """
+    refuse_unknown_prompt(name, prompt_names(folder), str(folder))
+    files = [prompt_folder(folder, name) / file for file in (PROMPT, KNOWN)]
+    return f"{name}-{_digest(file for file in files if file.is_file())}"
+
+
+def encoder_version(folder: Path) -> str:
+    """Digest what a prompt is made for: the encoder's description, its tokenizer and its weights; sixteen digits.
+
+    Raises:
+        WrongModel: one of them is missing.
+
+    """
+    try:
+        return _digest([folder / name for name in (CONFIG, TOKENIZER, WEIGHTS)], size=8)
+    except OSError as error:
+        raise WrongModel(f"{folder} is no Logloom checkpoint: {error}") from error
+
+
+def _digest(files: Iterable[Path], size: int = 4) -> str:
+    digest = hashlib.blake2b(digest_size=size)
+    for file in files:
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def prompt_folder(folder: Path, name: str) -> Path:
+    """Tell where the files of a prompt lie in a checkpoint.
+
+    Raises:
+        WrongModel: the name can't be that of a prompt.
+
+    """
+    if not _PROMPT_NAME.fullmatch(name):
+        raise WrongModel(f"{name!r} can't name a prompt: use up to 100 letters, digits, `_`, `-` and `.`.")
+    return folder / PROMPTS / name
+
+
+def prompt_names(folder: Path) -> tuple[str, ...]:
+    """List the prompts of a checkpoint, in order of name."""
+    if not (folder / PROMPTS).is_dir():
+        return ()
+    return tuple(
+        sorted(
+            found.name
+            for found in (folder / PROMPTS).iterdir()
+            if _PROMPT_NAME.fullmatch(found.name) and any((found / file).is_file() for file in (PROMPT, KNOWN))
+        )
+    )
+
+
+def refuse_unknown_prompt(name: str, known: Iterable[str], checkpoint: str) -> None:
+    """Raise WrongModel, with the names there are, where `checkpoint` has no prompt `name`."""
+    names = sorted(known)
+    if name not in names:
+        there = f"it has {', '.join(names)}" if names else "it has none: leave the prompt unset"
+        raise WrongModel(f"{checkpoint} has no prompt {name!r}; {there}.")
 
 
 def read_about(folder: Path) -> About:
@@ -99,6 +180,8 @@ def read_about(folder: Path) -> About:
         raise WrongModel(
             f"{path} is of format {about.format}; this version runs format {FORMAT} with labels {', '.join(LABELS)}."
         )
+    if about.cuts not in CUTS:
+        raise WrongModel(f"{path} gives {about.cuts!r} as cuts; this version knows {' and '.join(CUTS)}.")
     if not isinstance(about.max_tokens, int) or not 8 <= about.max_tokens <= 8192:
         raise WrongModel(f"{path} gives {about.max_tokens} as max_tokens; 8 to 8192 can be run.")
     return about

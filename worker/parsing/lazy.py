@@ -2,15 +2,16 @@
 
 from collections.abc import Callable, Sequence
 
-from worker.parsing.parser import Parser
+from worker.parsing.parser import Parser, Prompts
 from worker.parsing.templates import Template
 
 
 class LazyParser:
     """Loads a parser on first use. Its version is known before, so that templates found earlier can be read."""
 
-    def __init__(self, version: str, load: Callable[[], Parser]) -> None:
-        self._version = version
+    def __init__(self, version_of: Callable[[str | None], str], load: Callable[[], Parser]) -> None:
+        """Give versions as `version_of` says, by prompt, without the parser that `load` gives."""
+        self.version_of = version_of
         #: Sub-words read since the start.
         self.tokens = 0
         self._load = load
@@ -19,9 +20,9 @@ class LazyParser:
     @property
     def version(self) -> str:
         """What decides the templates: another version never reads this one's."""
-        return self._version
+        return self.version_of(None)
 
-    def parse(self, messages: Sequence[bytes], *, prompt: str | None = None) -> list[Template | None]:
+    def parse(self, messages: Sequence[bytes], *, prompt: Prompts = None) -> list[Template | None]:
         """Make the template of each message, loading the parser first. Raises what loading raises."""
         if self._parser is None:
             self._parser = self._load()

@@ -1,5 +1,6 @@
 """Micro-batches: the distinct misses of all callers go to the parser together, in one thread off the event loop.
 
+Misses of different prompts share a micro-batch; the same message under two prompts is two misses.
 A micro-batch closes when it has enough tokens or rows, or when its oldest message has waited for the deadline. While
 the parser is busy, misses gather, so that load makes the micro-batches larger by itself.
 """
@@ -9,12 +10,15 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import islice
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 from worker.parsing.parser import Parser
 from worker.parsing.templates import Template
+
+#: What tells misses apart: prompt and message.
+_Asked: TypeAlias = tuple[str | None, bytes]
 
 #: A token of a log has about this many bytes. Only to bound a micro-batch: the parser splits it by true tokens.
 _BYTES_PER_TOKEN = 3
@@ -42,6 +46,7 @@ class MicroBatchCounts:
 class _Miss:
     """A message that waits for its template."""
 
+    prompt: str | None
     message: bytes
     answer: asyncio.Future[Template | None]
     #: When it came, by the event loop's clock.
@@ -51,22 +56,6 @@ class _Miss:
     def tokens(self) -> int:
         """A guess of its tokens, the special ones included."""
         return 2 + -(-len(self.message) // _BYTES_PER_TOKEN)
-
-
-@dataclass(slots=True)
-class _Queue:
-    """The misses of one prompt, oldest first, by message."""
-
-    prompt: str | None
-    waiting: dict[bytes, _Miss] = field(default_factory=dict)
-    running: dict[bytes, _Miss] = field(default_factory=dict)
-    #: Tokens of those that wait.
-    tokens: int = 0
-
-    @property
-    def since(self) -> float:
-        """When the oldest of those that wait came; there must be one."""
-        return next(iter(self.waiting.values())).since
 
 
 class MicroBatcher:
@@ -90,7 +79,10 @@ class MicroBatcher:
         self._deadline_seconds = deadline_seconds
         self._max_waiting = max_waiting
         self._on_micro_batch = on_micro_batch
-        self._queues: dict[str | None, _Queue] = {}
+        #: Misses, oldest first, and tokens of those that wait.
+        self._waiting: dict[_Asked, _Miss] = {}
+        self._in_parser: dict[_Asked, _Miss] = {}
+        self._waiting_tokens = 0
         self._changed = asyncio.Event()
         self._room = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="parser")
@@ -100,7 +92,7 @@ class MicroBatcher:
     @property
     def waiting(self) -> int:
         """Messages that wait for a micro-batch."""
-        return sum(len(queue.waiting) for queue in self._queues.values())
+        return len(self._waiting)
 
     async def templates(self, messages: Sequence[bytes], *, prompt: str | None = None) -> list[Template | None]:
         """Return the template of each message, in the order of `messages`; None: no template fits.
@@ -133,8 +125,7 @@ class MicroBatcher:
         while True:
             if self._is_closed:
                 raise RuntimeError("the micro-batcher is closed")
-            queue = self._queues.setdefault(prompt, _Queue(prompt))
-            known = queue.waiting.get(message) or queue.running.get(message)
+            known = self._waiting.get((prompt, message)) or self._in_parser.get((prompt, message))
             if known is not None:
                 return known.answer
             if self.waiting < self._max_waiting:
@@ -142,11 +133,11 @@ class MicroBatcher:
             self._room.clear()
             await self._room.wait()
         loop = asyncio.get_running_loop()
-        miss = _Miss(message=message, answer=loop.create_future(), since=loop.time())
+        miss = _Miss(prompt=prompt, message=message, answer=loop.create_future(), since=loop.time())
         # An error that nobody is left to hear must not be reported as forgotten.
         miss.answer.add_done_callback(lambda answer: answer.cancelled() or answer.exception())
-        queue.waiting[message] = miss
-        queue.tokens += miss.tokens
+        self._waiting[prompt, message] = miss
+        self._waiting_tokens += miss.tokens
         self._changed.set()
         if self._running is None:
             self._running = asyncio.create_task(self._run(), name="micro-batches")
@@ -157,56 +148,50 @@ class MicroBatcher:
         loop = asyncio.get_running_loop()
         while True:
             self._changed.clear()
-            queue = self._oldest()
-            if queue is None:
+            if not self._waiting:
                 if self._is_closed:
                     return
                 await self._changed.wait()
                 continue
-            left = queue.since + self._deadline_seconds - loop.time()
-            if left > 0 and not self._is_full(queue) and not self._is_closed:
+            oldest = next(iter(self._waiting.values()))
+            left = oldest.since + self._deadline_seconds - loop.time()
+            if left > 0 and not self._is_full() and not self._is_closed:
                 # At the deadline the micro-batch closes at the next turn; else more messages came, or the end.
                 with suppress(TimeoutError):
                     async with asyncio.timeout(left):
                         await self._changed.wait()
                 continue
-            await self._micro_batch(queue)
+            await self._micro_batch()
 
-    def _oldest(self) -> _Queue | None:
-        """Find the queue whose oldest message has waited longest; None where none waits."""
-        return min(
-            (queue for queue in self._queues.values() if queue.waiting), key=lambda queue: queue.since, default=None
-        )
+    def _is_full(self) -> bool:
+        return len(self._waiting) >= self._max_rows or self._waiting_tokens >= self._max_tokens
 
-    def _is_full(self, queue: _Queue) -> bool:
-        return len(queue.waiting) >= self._max_rows or queue.tokens >= self._max_tokens
-
-    async def _micro_batch(self, queue: _Queue) -> None:
-        """Take one micro-batch out of a queue, have it parsed, and answer."""
+    async def _micro_batch(self) -> None:
+        """Take one micro-batch of those that wait, have it parsed, and answer."""
         tokens = 0
-        for miss in list(islice(queue.waiting.values(), self._max_rows)):
+        for asked, miss in list(islice(self._waiting.items(), self._max_rows)):
             if tokens and tokens + miss.tokens > self._max_tokens:
                 break
             tokens += miss.tokens
-            queue.running[miss.message] = queue.waiting.pop(miss.message)
-        queue.tokens -= tokens
+            self._in_parser[asked] = self._waiting.pop(asked)
+        self._waiting_tokens -= tokens
         self._room.set()
-        misses = list(queue.running.values())
-        messages = [miss.message for miss in misses]
-        parsing = asyncio.get_running_loop().run_in_executor(self._thread, self._parse, messages, queue.prompt)
+        misses = list(self._in_parser.values())
+        parsing = asyncio.get_running_loop().run_in_executor(self._thread, self._parse, misses)
         await asyncio.wait([parsing])
         error = parsing.exception()
-        queue.running.clear()
+        self._in_parser.clear()
         for place, miss in enumerate(misses):
             if error is None:
                 miss.answer.set_result(parsing.result()[place])
             else:
                 miss.answer.set_exception(error)
 
-    def _parse(self, messages: list[bytes], prompt: str | None) -> list[Template | None]:
+    def _parse(self, misses: Sequence[_Miss]) -> list[Template | None]:
         """Parse in the thread, and count."""
+        messages = [miss.message for miss in misses]
         tokens, began = self._parser.tokens, time.perf_counter()
-        templates = self._parser.parse(messages, prompt=prompt)
+        templates = self._parser.parse(messages, prompt=[miss.prompt for miss in misses])
         seconds = time.perf_counter() - began
         tokens = self._parser.tokens - tokens
         if len(templates) != len(messages):

@@ -5,7 +5,7 @@ of templates.
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -31,6 +31,7 @@ from worker.parsing.checkpoint import (
     checkpoint_version,
     read_about,
 )
+from worker.parsing.prompts import Prompt, PromptBatch, load_prompts
 
 F32 = npt.NDArray[np.float32]
 I64 = npt.NDArray[np.int64]
@@ -78,16 +79,39 @@ class Network(nn.Module):
         self.offsets: Tensor
         self.register_buffer("offsets", torch.tensor([0, *np.cumsum(FEATURE_SIZES)[:-1]]), persistent=False)
 
-    def forward(self, ids: Tensor, features: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, ids: Tensor, features: Tensor, mask: Tensor, prompt: PromptBatch | None = None) -> Tensor:
         """Score the labels of each token.
 
         `ids` (B, T), `features` (B, T, 5), `mask` (B, T) with 1 for real tokens; returns (B, T, 3).
+
+        Raises:
+            WrongModel: a prompt has keys and values, and the encoder is not our own.
+
         """
         words = cast("Any", self.encoder).get_input_embeddings()(ids)  # (B, T, H)
         shapes = self.features(features + self.offsets).sum(dim=2)  # (B, T, H)
-        encoded = self.encoder(inputs_embeds=words + shapes, attention_mask=mask)
-        hidden = encoded if isinstance(encoded, Tensor) else encoded.last_hidden_state  # (B, T, H)
-        return cast("Tensor", self.head(hidden))
+        hidden = self._encoded(words + shapes, mask, prompt)  # (B, T, H)
+        scores = cast("Tensor", self.head(hidden))
+        if prompt is None or prompt.head_weight is None or prompt.head_bias is None:
+            return scores
+        own = hidden @ prompt.head_weight.to(hidden.dtype).transpose(1, 2) + prompt.head_bias[:, None]  # (B, T, 3)
+        return torch.where(prompt.owns_head[:, None, None], own.to(scores.dtype), scores)
+
+    def _encoded(self, embedded: Tensor, mask: Tensor, prompt: PromptBatch | None) -> Tensor:
+        """Encode (B, T, H); the tokens keep their places whatever the prompt."""
+        if prompt is None:
+            encoded = self.encoder(inputs_embeds=embedded, attention_mask=mask)
+        elif isinstance(self.encoder, Bert):
+            encoded = self.encoder(embedded, mask, prompt.prefix)
+        elif prompt.prefix.keys.shape[2]:
+            raise WrongModel("keys and values of a prompt need an encoder of type bert with gelu: train it without.")
+        else:
+            length = embedded.shape[1]
+            # Other encoders give every vector a place: behind the tokens they move none of these.
+            seen = torch.cat([mask, prompt.prefix.vectors_mask.to(mask.dtype)], dim=1)
+            whole = torch.cat([embedded, prompt.prefix.vectors.to(embedded.dtype)], dim=1)
+            return cast("Tensor", self.encoder(inputs_embeds=whole, attention_mask=seen).last_hidden_state[:, :length])
+        return encoded if isinstance(encoded, Tensor) else cast("Tensor", encoded.last_hidden_state)
 
 
 def features(codes: I64, start: I64, end: I64) -> I64:
@@ -166,7 +190,10 @@ class Tagger:
         version: str,
         device: torch.device,
         dtype: torch.dtype,
+        *,
+        prompts: Mapping[str, Prompt] | None = None,
     ) -> None:
+        """Serve `network`, with `prompts` by name, on `device`, multiplying in `dtype`."""
         self.about = about
         #: Name and digest of the checkpoint: another one never reads this one's templates.
         self.version = version
@@ -175,6 +202,9 @@ class Tagger:
         self._special = special_tokens(tokenizer)
         self._dtype = dtype
         self._network = network.to(device).eval().requires_grad_(False)
+        weights = network.head.weight.dtype
+        #: The soft prompts that there are, by name.
+        self.prompts = {name: prompt.to(device, weights) for name, prompt in (prompts or {}).items()}
 
     @classmethod
     def load(cls, folder: Path, *, device: str = "auto", dtype: str = "auto") -> "Tagger":
@@ -207,13 +237,15 @@ class Tagger:
                 f"{folder / WEIGHTS} holds values that are no numbers. Train it again, or take another one."
             )
         network.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
+        prompts = load_prompts(folder, config)
+        _check_prompts(folder, network, prompts, config["max_position_embeddings"] - about.max_tokens)
         chosen = torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
         if chosen.type == "cuda" and not torch.cuda.is_available():
             raise WrongModel("there is no CUDA device here: set the model's device to `auto` or `cpu`.")
         precision = serving_dtype(chosen) if dtype == "auto" else _DTYPES[dtype]
         if chosen.type == "cuda":
             network.to(chosen, precision)
-        return cls(network, tokenizer, about, checkpoint_version(folder), chosen, precision)
+        return cls(network, tokenizer, about, checkpoint_version(folder), chosen, precision, prompts=prompts)
 
     @property
     def window(self) -> int:
@@ -224,23 +256,48 @@ class Tagger:
         """Cut texts into sub-words. The texts must hold no lone surrogates."""
         return tokenize(self._tokenizer, texts)
 
-    def tag(self, rows: Sequence[Tokens], *, padded: int) -> list[F32]:
+    def cuts_of(self, prompt: str | None) -> str:
+        """Tell what is decided as a whole under a prompt, one of CUTS."""
+        found = None if prompt is None else self.prompts.get(prompt)
+        return self.about.cuts if found is None or found.cuts is None else found.cuts
+
+    def tag(self, rows: Sequence[Tokens], *, padded: int, prompts: Sequence[str | None] | None = None) -> list[F32]:
         """Score the labels of each token of each row, (t, 3) each. Rows are padded to `padded` tokens.
+
+        `prompts` names the soft prompt of each row; a name that has none is as None: there are known templates alone.
 
         Raises:
             MemoryError: the device has too little memory for this many rows.
 
         """
+        named = [None if name is None else self.prompts.get(name) for name in prompts or ()]
         try:
             with (
                 torch.inference_mode(),
                 torch.autocast(self.device.type, self._dtype, enabled=self._dtype != torch.float32),
             ):
-                scores = self._network(*(part.to(self.device) for part in padded_rows(rows, self._special, padded + 2)))
+                inputs = (part.to(self.device) for part in padded_rows(rows, self._special, padded + 2))
+                scores = self._network(*inputs, PromptBatch.of(named))
             found = scores.float().cpu().numpy()
         except torch.OutOfMemoryError as error:
             raise MemoryError(str(error)) from error
         return [found[row, 1 : len(tokens.ids) + 1] for row, tokens in enumerate(rows)]
+
+
+def _check_prompts(folder: Path, network: Network, prompts: Mapping[str, Prompt], free: int) -> None:
+    """Raise WrongModel where an encoder that is not our own can't run a prompt; `free` places are left for vectors."""
+    if isinstance(network.encoder, Bert):
+        return
+    for name, prompt in prompts.items():
+        if prompt.keys.shape[1]:
+            raise WrongModel(
+                f"{folder}: prompt {name} has keys and values, which need an encoder of type bert with gelu. "
+                "Train it with vectors alone."
+            )
+        if len(prompt.vectors) > free:
+            raise WrongModel(
+                f"{folder}: prompt {name} has {len(prompt.vectors)} vectors, {CONFIG} has {free} places left."
+            )
 
 
 def serving_dtype(device: torch.device) -> torch.dtype:

@@ -7,23 +7,44 @@ torch: that happens when a checkpoint is loaded.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
 
-from worker.errors import WrongModel
-from worker.parsing.checkpoint import BASE, BEGIN, CONSTANT, INSIDE, checkpoint_folder, checkpoint_version
+from worker.parsing.checkpoint import (
+    BASE,
+    BEGIN,
+    CONSTANT,
+    INSIDE,
+    PIECES,
+    WORDS,
+    checkpoint_folder,
+    checkpoint_version,
+    prompt_names,
+    prompt_version,
+    refuse_unknown_prompt,
+)
+from worker.parsing.known import KnownTemplates, load_known
 from worker.parsing.spans import Span, attaches, balanced, trimmed, unmistakable, with_missed
 from worker.parsing.templates import Template
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
+
+    import numpy.typing as npt
 
     from worker.parsing.model import F32, Tagger, Tokens
 
-__all__ = ["EncoderParser", "Parser", "checkpoint_version"]
+    F64 = npt.NDArray[np.float64]
+    Flags = npt.NDArray[np.bool_]
+
+__all__ = ["EncoderParser", "Parser", "Prompts", "checkpoint_version"]
+
+#: The name of the prompt of all messages of a call, or of each; None is none.
+Prompts: TypeAlias = str | Sequence[str | None] | None
 
 #: Most parameters of a template, as the columns hold them; what is beyond becomes one.
 MAX_PARAMETERS = 128
@@ -57,7 +78,7 @@ class Parser(Protocol):
         """What decides the templates: another version never reads this one's."""
         ...
 
-    def parse(self, messages: Sequence[bytes], *, prompt: str | None = None) -> list[Template | None]:
+    def parse(self, messages: Sequence[bytes], *, prompt: Prompts = None) -> list[Template | None]:
         """Make the template of each message, in the order of `messages`; None: no template fits."""
         ...
 
@@ -87,11 +108,15 @@ class EncoderParser:
         self,
         tagger: Tagger,
         *,
+        known: Mapping[str | None, KnownTemplates] | None = None,
+        versions: Mapping[str, str] | None = None,
         max_batch_tokens: int = 8192,
         max_message_tokens: int = 8192,
         max_message_bytes: int = 65536,
     ) -> None:
         """Parse with `tagger`, at most `max_batch_tokens` padded tokens at once.
+
+        `known` holds templates that are asked before the tagger, by prompt; `versions` names the prompts' content.
 
         A message longer than a window is judged in overlapping windows; one beyond `max_message_tokens` tokens or
         `max_message_bytes` bytes gets no template.
@@ -100,6 +125,8 @@ class EncoderParser:
         #: Told, in the thread of `parse`, of each micro-batch that the device had no memory for.
         self.on_halved: Callable[[], None] | None = None
         self._tagger = tagger
+        self._known = dict(known or {})
+        self._versions = dict(versions or {})
         self._max_batch_tokens = max_batch_tokens
         self._max_message_tokens = max_message_tokens
         self._max_message_bytes = max_message_bytes
@@ -116,39 +143,76 @@ class EncoderParser:
         """
         from worker.parsing.model import Tagger  # noqa: PLC0415 - torch takes seconds to import
 
-        return cls(Tagger.load(checkpoint_folder(path), device=device, dtype=dtype), max_batch_tokens=max_batch_tokens)
+        folder = checkpoint_folder(path)
+        tagger = Tagger.load(folder, device=device, dtype=dtype)
+        return cls(
+            tagger,
+            known=load_known(folder),
+            versions={name: f"{tagger.version}+{prompt_version(folder, name)}" for name in prompt_names(folder)},
+            max_batch_tokens=max_batch_tokens,
+        )
 
     @property
     def version(self) -> str:
         """Name and digest of the checkpoint."""
         return self._tagger.version
 
-    def parse(self, messages: Sequence[bytes], *, prompt: str | None = None) -> list[Template | None]:
-        """Make the template of each message, in the order of `messages`; None: no template fits.
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """The prompts that there are, in order of name: soft prompts, known templates, or both."""
+        return tuple(sorted({*self._tagger.prompts, *(name for name in self._known if name is not None)}))
 
-        Of a message of several lines the first is read; the others, a stack trace mostly, become one parameter. A
-        template's confidence is the lowest probability that a word of the message got for its label.
+    def version_of(self, prompt: str | None) -> str:
+        """Name what decides the templates under a prompt: another version never reads this one's.
 
         Raises:
             WrongModel: the checkpoint has no prompt of this name.
 
         """
-        if prompt is not None:
-            raise WrongModel(f"{self.version} has no prompt {prompt!r}: leave the source's prompt unset.")
-        templates: list[Template | None] = [None] * len(messages)
-        rows = [row for row, message in enumerate(messages) if len(message) <= self._max_message_bytes]
+        if prompt is None:
+            return self.version
+        refuse_unknown_prompt(prompt, self.prompts, self.version)
+        return self._versions.get(prompt, f"{self.version}+{prompt}")
+
+    def parse(self, messages: Sequence[bytes], *, prompt: Prompts = None) -> list[Template | None]:
+        """Make the template of each message, in the order of `messages`; None: no template fits.
+
+        Known templates are asked first. Of a message of several lines the tagger reads the first; the others, a stack
+        trace mostly, become one parameter. A template's confidence is the lowest probability that a word of the message
+        got for its label, and 1 for a known template.
+
+        Raises:
+            WrongModel: the checkpoint has no prompt of this name.
+
+        """
+        prompts = [prompt] * len(messages) if prompt is None or isinstance(prompt, str) else prompt
+        for name in {*prompts} - {None}:
+            refuse_unknown_prompt(str(name), self.prompts, self.version)
+        templates = [self._known_template(*asked) for asked in zip(messages, prompts, strict=True)]
+        rows = [
+            row
+            for row, message in enumerate(messages)
+            if templates[row] is None and len(message) <= self._max_message_bytes
+        ]
         texts = [decoded(messages[row]) for row in rows]
         tokens = self._tagger.tokenize([_ESCAPED.sub("\ufffd", text[: first_line(text)]) for text in texts])
-        allowed = [len(found.ids) <= self._max_message_tokens for found in tokens]
-        scores = self._scores([found for found, fits in zip(tokens, allowed, strict=True) if fits])
-        for row, text, found, fits in zip(rows, texts, tokens, allowed, strict=True):
-            if fits:
-                self.tokens += len(found.ids)
-                templates[row] = template(messages[row], text, found, next(scores))
+        read = [
+            (row, text, found)
+            for row, text, found in zip(rows, texts, tokens, strict=True)
+            if len(found.ids) <= self._max_message_tokens
+        ]
+        scores = self._scores([found for _, _, found in read], [prompts[row] for row, _, _ in read])
+        for (row, text, found), score in zip(read, scores, strict=True):
+            self.tokens += len(found.ids)
+            templates[row] = template(messages[row], text, found, score, cuts=self._tagger.cuts_of(prompts[row]))
         return templates
 
-    def _scores(self, tokens: Sequence[Tokens]) -> Iterator[F32]:
-        """Yield the label scores of each row's tokens, (t, 3), in the order of `tokens`."""
+    def _known_template(self, message: bytes, prompt: str | None) -> Template | None:
+        known = self._known.get(prompt)
+        return None if known is None else known.find(message)
+
+    def _scores(self, tokens: Sequence[Tokens], prompts: Sequence[str | None]) -> list[F32]:
+        """Return the label scores of each row's tokens, (t, 3), in the order of `tokens`."""
         found = [np.zeros((len(row.ids), 3), np.float32) for row in tokens]
         windows = sorted(
             (
@@ -165,19 +229,23 @@ class EncoderParser:
                 width != padded_width(batch[0].last - batch[0].first)
                 or (len(batch) + 1) * width > self._max_batch_tokens
             ):
-                self._tag(batch, tokens, found)
+                self._tag(batch, tokens, prompts, found)
                 batch = []
             batch.append(window)
         if batch:
-            self._tag(batch, tokens, found)
-        return iter(found)
+            self._tag(batch, tokens, prompts, found)
+        return found
 
-    def _tag(self, batch: Sequence[Window], tokens: Sequence[Tokens], found: list[F32]) -> None:
+    def _tag(
+        self, batch: Sequence[Window], tokens: Sequence[Tokens], prompts: Sequence[str | None], found: list[F32]
+    ) -> None:
         """Score one micro-batch of windows of one width into `found`; halve it where the device lacks memory."""
         rows = [sliced(tokens[window.row], window.first, window.last) for window in batch]
         try:
             scores = self._tagger.tag(
-                rows, padded=min(padded_width(batch[0].last - batch[0].first), self._tagger.window)
+                rows,
+                padded=min(padded_width(batch[0].last - batch[0].first), self._tagger.window),
+                prompts=[prompts[window.row] for window in batch],
             )
         except MemoryError:
             if len(batch) == 1:
@@ -185,8 +253,8 @@ class EncoderParser:
             if self.on_halved is not None:
                 self.on_halved()
             middle = len(batch) // 2
-            self._tag(batch[:middle], tokens, found)
-            self._tag(batch[middle:], tokens, found)
+            self._tag(batch[:middle], tokens, prompts, found)
+            self._tag(batch[middle:], tokens, prompts, found)
             return
         for window, score in zip(batch, scores, strict=True):
             judged = slice(window.judged_from - window.first, window.judged_to - window.first)
@@ -240,48 +308,78 @@ def tagged(text: str, tokens: Tokens, scores: F32) -> tuple[list[Span], float]:
     A word as a reader sees it, `task-7` or `/var/log/a.log`, is a parameter or constant as a whole: the mean over the
     tokens that are no marks decides. Whether it begins a parameter or goes on with one, its first token decides.
     """
+    start = tokens.start.tolist()
+    attached = np.array([attaches(text, place) for place in start], bool)
+    goes_on = _continues(tokens)
+    goes_on[1:] |= (tokens.start[1:] == tokens.end[:-1]) & attached[1:] & attached[:-1]
+    weight = np.where([text[place].isalnum() for place in start], 1.0, 1e-6)
+    return _spans(tokens, scores, goes_on, weight, touching_joins=False)
+
+
+def tagged_pieces(tokens: Tokens, scores: F32) -> tuple[list[Span], float]:
+    """Read character spans, and the lowest probability of a piece's label, out of the scores (t, 3) of tokens.
+
+    A piece is a run of letters and digits, or one mark: each is decided by itself, by the mean over its tokens. Pieces
+    that touch are one parameter: a template has no two without a literal between them. What stands after white space
+    goes on with the parameter before it where its first token is inside rather than a beginning.
+    """
+    return _spans(tokens, scores, _continues(tokens), np.ones(len(tokens.ids)), touching_joins=True)
+
+
+def _continues(tokens: Tokens) -> Flags:
+    """Tell which tokens go on with the run of letters and digits before them, (t,)."""
+    return np.equal(np.diff(tokens.word, prepend=-1), 0)
+
+
+def _spans(
+    tokens: Tokens, scores: F32, goes_on: Flags, weight: F64, *, touching_joins: bool
+) -> tuple[list[Span], float]:
+    """Decide each unit, a token and those that `goes_on` (t,) marks behind it, by the mean log-odds by `weight` (t,).
+
+    A variable unit after another joins it where its first token is inside a parameter rather than the beginning of one,
+    and, if `touching_joins`, where it touches it.
+    """
     if not len(tokens.ids):
         return [], 1.0
     powers = np.exp(scores.astype(np.float64) - scores.max(axis=1, keepdims=True))
     shares = powers / powers.sum(axis=1, keepdims=True)
     odds = np.log(shares[:, CONSTANT] + 1e-9) - np.log(shares[:, BEGIN] + shares[:, INSIDE] + 1e-9)
-    start, end = tokens.start.tolist(), tokens.end.tolist()
-    attached = np.array([attaches(text, place) for place in start])
-    touching = np.append(False, tokens.start[1:] == tokens.end[:-1])
-    goes_on = (touching & attached & np.append(False, attached[:-1])) | (np.diff(tokens.word, prepend=-1) == 0)
     first = np.flatnonzero(~goes_on)
-    weight = np.where([text[place].isalnum() for place in start], 1.0, 1e-6)
     means = np.add.reduceat(odds * weight, first) / np.add.reduceat(weight, first)
     begins = shares[first, BEGIN] >= shares[first, INSIDE]
-    last = np.append(first[1:], len(start)) - 1
+    last = np.append(first[1:], len(tokens.ids)) - 1
+    units = zip(tokens.start[first].tolist(), tokens.end[last].tolist(), (means < 0).tolist(), begins, strict=True)
     spans: list[Span] = []
-    previous = False
-    for word, (left, right) in enumerate(zip(first.tolist(), last.tolist(), strict=True)):
-        is_variable = bool(means[word] < 0)
-        if is_variable and previous and not begins[word]:
-            spans[-1] = (spans[-1][0], end[right])
+    was_variable = False
+    for start, end, is_variable, is_begin in units:
+        if is_variable and was_variable and (not is_begin or (touching_joins and spans[-1][1] == start)):
+            spans[-1] = (spans[-1][0], end)
         elif is_variable:
-            spans.append((start[left], end[right]))
-        previous = is_variable
+            spans.append((start, end))
+        was_variable = is_variable
     return spans, float(1 / (1 + np.exp(-np.abs(means).min())))
 
 
-def template(message: bytes, text: str, tokens: Tokens, scores: F32) -> Template | None:
+def template(message: bytes, text: str, tokens: Tokens, scores: F32, *, cuts: str = WORDS) -> Template | None:
     """Cut the template of one message by the scores of its tokens.
 
     A cut that would leave no letter matches too much: then only words with digits are parameters, then only digits.
     None where the message itself does not match.
     """
-    spans, confidence = tagged(text, tokens, scores)
     end = first_line(text)
     line, rest = text[:end], [(end, len(text.rstrip()))] if end < len(text) else []
-    cuts = (
-        cleaned(line, spans),
+    if cuts == PIECES:
+        taught, confidence = tagged_pieces(tokens, scores)
+    else:
+        spans, confidence = tagged(text, tokens, scores)
+        taught = cleaned(line, spans)
+    tries = (
+        taught,
         cleaned(line, [found.span() for found in _WORDS_WITH_DIGITS.finditer(line)]),
         [found.span() for found in _DIGITS.finditer(line)],
     )
     # The last cut leaves every letter, so that one of them is safe.
-    cut = next(cut for cut in cuts if not swallows(line, cut))
+    cut = next(cut for cut in tries if not swallows(line, cut))
     made = cut_template(message, text, [*cut, *rest], confidence)
     return made if made.match(message) is not None else None
 
