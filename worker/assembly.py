@@ -15,7 +15,7 @@ from worker.cache.templates import TemplateCache
 from worker.codec.envelopes import AUTO, PRESETS, Envelope
 from worker.codec.header_finder import HeaderFinder
 from worker.codec.multiline import Joiner, Limits
-from worker.errors import StoreUnavailable
+from worker.errors import StoreUnavailable, WrongModel
 from worker.health import HealthServer
 from worker.metrics import Metrics
 from worker.parsing.headers import format_of
@@ -107,8 +107,22 @@ class Assembly:
 
     @property
     def parser_version(self) -> str:
-        """What events say they were parsed by."""
+        """Name the parser that is loaded."""
         return _NO_PARSER if self.parser is None else self.parser.version
+
+    def version_of(self, source: Source) -> str:
+        """Tell what decides the templates of `source`: the parser under its prompt. Events say so.
+
+        Raises:
+            WrongModel: the checkpoint has no such prompt.
+
+        """
+        if self.parser is None:
+            return _NO_PARSER
+        try:
+            return self.parser.version_of(source.prompt)
+        except WrongModel as exc:
+            raise WrongModel(f"sources.{source.name}.prompt: {exc}") from exc
 
     async def open(self, stack: AsyncExitStack, producer: RecordBatchProducer, fail: Fail) -> None:
         """Load the model, connect to Redis, warm the caches, and make a pipeline per source."""
@@ -131,7 +145,8 @@ class Assembly:
             )
             stack.push_async_callback(self.model.close)
         self.metrics.describe_build(parser=self.parser_version)
-        self.store = self._connect()
+        versions = {source.scope: self.version_of(source) for source in self.settings.sources.values()}
+        self.store = self._connect(versions)
         if self.store is not None:
             stack.push_async_callback(self.store.close)
         misses = {scope: self._misses(scope) for scope in {source.scope for source in self.settings.sources.values()}}
@@ -142,7 +157,7 @@ class Assembly:
         if self.store is not None:
             _keep_running(stack, self._listen(self.store, misses), fail)
 
-    def _connect(self) -> TemplateStore | None:
+    def _connect(self, versions: Mapping[str, str]) -> TemplateStore | None:
         redis = self.settings.redis
         if redis.address is None:
             return None
@@ -150,6 +165,7 @@ class Assembly:
             redis.address,
             prefix=redis.prefix,
             parser_version=self.parser_version,
+            scope_versions=versions,
             connect_timeout_seconds=redis.connect_timeout_seconds,
             timeout_seconds=redis.timeout_seconds,
             max_connections=redis.max_connections,
@@ -169,7 +185,7 @@ class Assembly:
             store=self.store,
             model=self.model,
             scope=scope,
-            prompt=sources[0].prompt,
+            prompt=sources[0].prompt,  # settings have made sure that it is that of all
             on_store_error=self.metrics.redis_failed,
         )
 
@@ -198,7 +214,7 @@ class Assembly:
             name=source.name,
             finder=HeaderFinder(source.header, zone=source.zone, source=source.name),
             misses=misses,
-            parser_version=self.parser_version,
+            parser_version=self.version_of(source),
             resource=source.resource,
             event_format=settings.output.format,
             template_attribute=settings.output.template_attribute,

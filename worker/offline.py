@@ -21,7 +21,7 @@ from worker.cache.templates import TemplateCache
 from worker.codec.envelopes import DeadRow, Envelope
 from worker.codec.header_finder import HeaderFinder
 from worker.columns.layout import Events, Records, Texts
-from worker.errors import Unparsable
+from worker.errors import Unparsable, WrongSettings
 from worker.parsing.lazy import LazyParser
 from worker.parsing.microbatch import MicroBatcher
 from worker.parsing.parser import EncoderParser, checkpoint_version
@@ -64,6 +64,8 @@ class FileParser:
 
         Raises WrongFormat, WrongSettings or WrongModel.
         """
+        if model is None and prompt is not None:
+            raise WrongSettings(f"the prompt {prompt!r} needs a model: it is part of one")
         version = _NO_PARSER if model is None else checkpoint_version(model, prompt)
         micro_batcher = None
         if model is not None:

@@ -143,6 +143,7 @@ class TemplateStore:
         *,
         prefix: str,
         parser_version: str,
+        scope_versions: Mapping[str, str],
         max_pending: int,
         limits: Limits,
     ) -> None:
@@ -154,6 +155,7 @@ class TemplateStore:
         self._client = client
         self._listening_client = listening_client
         self._prefix = prefix
+        self._scope_versions = scope_versions
         self._max_pending = max_pending
         self._limits = limits
         self._exchange_script = client.register_script(EXCHANGE)
@@ -168,6 +170,7 @@ class TemplateStore:
         url: str,
         *,
         parser_version: str,
+        scope_versions: Mapping[str, str] | None = None,
         password: str | None = None,
         prefix: str = "logloom",
         connect_timeout_seconds: float = 0.5,
@@ -176,7 +179,10 @@ class TemplateStore:
         max_pending: int = 10_000,
         limits: Limits | None = None,
     ) -> "TemplateStore":
-        """Connect, on first use, to `url` (`redis://`, `rediss://` or `unix://`)."""
+        """Connect, on first use, to `url` (`redis://`, `rediss://` or `unix://`).
+
+        `scope_versions` gives the versions of scopes that have another than `parser_version`: those with a prompt.
+        """
 
         def client(answer_seconds: float, connections: int) -> Redis:
             pool = BlockingConnectionPool.from_url(
@@ -198,6 +204,7 @@ class TemplateStore:
             client(_LISTEN_SECONDS + timeout_seconds, 1),
             prefix=prefix,
             parser_version=parser_version,
+            scope_versions=scope_versions or {},
             max_pending=max_pending,
             limits=limits or Limits(),
         )
@@ -348,7 +355,8 @@ class TemplateStore:
     # How it talks.
 
     def _key(self, scope: str, name: str) -> str:
-        return f"{self._prefix}:{{{quote(scope, safe='')}}}:{quote(self.parser_version, safe='')}:{name}"
+        version = self._scope_versions.get(scope, self.parser_version)
+        return f"{self._prefix}:{{{quote(scope, safe='')}}}:{quote(version, safe='')}:{name}"
 
     def _keys(self, scope: str) -> list[str]:
         return [self._key(scope, name) for name in _KEY_TYPES]

@@ -5,11 +5,14 @@ import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from worker.errors import LogloomError, StoreUnavailable, Unreachable
+from worker.errors import LogloomError, StoreUnavailable, Unreachable, WrongModel
 from worker.settings import Settings
 from worker.transport.admin import Admin
+
+if TYPE_CHECKING:
+    from worker.parsing.parser import EncoderParser
 
 Verdict = Literal["ok", "warn", "fail"]
 
@@ -180,3 +183,15 @@ def _model(settings: Settings) -> Iterator[Finding]:
         return
     text = f"{parser.version}, loaded in {time.perf_counter() - began:.1f} s"
     yield Finding(subject="model", verdict="ok", text=text)
+    for name, source in settings.sources.items():
+        if source.prompt is not None:
+            yield _prompt(parser, name, source.prompt)
+
+
+def _prompt(parser: "EncoderParser", source: str, prompt: str) -> Finding:
+    subject = f"source {source}: prompt {prompt}"
+    try:
+        return Finding(subject=subject, verdict="ok", text=parser.version_of(prompt))
+    except WrongModel as exc:
+        advice = f"change sources.{source}.prompt, or take a checkpoint that has it"
+        return Finding(subject=subject, verdict="fail", text=str(exc), advice=advice)

@@ -29,6 +29,7 @@ _CHUNK_BYTES = 4 << 20
 @click.option("--envelope", default="auto", show_default=True, help="raw, json, ecs, docker, cri, syslog, otlp ...")
 @click.option("--zone", default="UTC", show_default=True, help="Zone of timestamps that name none.")
 @click.option("--model", default="base", show_default=True, help="Checkpoint folder or Hugging Face name; or none.")
+@click.option("--prompt", metavar="NAME", help="Prompt of the checkpoint, as a source's setting `prompt`.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--forget", is_flag=True, help="Do not use templates of earlier runs.")
 @click.option(
@@ -41,6 +42,7 @@ def command(
     envelope: str,
     zone: str,
     model: str,
+    prompt: str | None,
     device: str,
     forget: bool,
     as_json: bool | None,
@@ -69,6 +71,7 @@ def command(
         zone=zone,
         model=None if model == "none" else model,
         device=device,
+        prompt=prompt,
         forget=forget,
     )
     try:

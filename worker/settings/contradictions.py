@@ -17,6 +17,7 @@ def find(settings: Settings, *, needs_sources: bool) -> Iterator[Mistake]:
     yield from _times(settings)
     yield from _sizes(settings)
     yield from _topics(settings)
+    yield from _prompts(settings)
     for name, source in settings.sources.items():
         yield from _source(name, source)
     if needs_sources and not settings.sources:
@@ -88,6 +89,19 @@ def _topics(settings: Settings) -> Iterator[Mistake]:
             if kind == "topic" and text == getattr(settings.output, output):
                 loop = f"{text!r} is read and written: a loop; name another topic"
                 yield Mistake(paths=(*paths, ("output", output)), text=loop)
+
+
+def _prompts(settings: Settings) -> Iterator[Mistake]:
+    scopes: dict[str, list[Source]] = defaultdict(list)
+    for name, source in settings.sources.items():
+        scopes[source.scope].append(source)
+        if source.prompt is not None and settings.model.path is None:
+            text = "set, but there is no model: a prompt is part of one"
+            yield Mistake(paths=(("sources", name, "prompt"), ("model", "path")), text=text)
+    for scope, sources in scopes.items():
+        if len({source.prompt for source in sources}) > 1:
+            text = f"sources of the scope {scope!r} share their templates, so they need the same prompt, or none"
+            yield Mistake(paths=tuple(("sources", source.name, "prompt") for source in sources), text=text)
 
 
 def _path(settings: Settings, source: str, name: str) -> Path:

@@ -295,7 +295,7 @@ class Source(Group):
     template_scope: Maybe[Text] = None
     """Sources of the same scope share their templates; the source's name where none is given."""
     prompt: Maybe[Text] = None
-    """Learned prompt for the model."""
+    """Name of a prompt that the model's checkpoint has; sources of one scope need the same."""
     resource: Attributes = {}
     """Resource attributes of every event, such as `service.name`."""
     parameter_names: ParameterNames = {}
