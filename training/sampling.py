@@ -10,6 +10,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +37,10 @@ _PLAIN = re.compile(r"[A-Z]?[a-z]+")
 _MOST_PLAIN = 4
 _MOST_NAMES = 2
 _ROUNDS = 6
+#: Where two words may vary at once: words with letters that a pattern has at least, those two among them, and its
+#: length at most, because all pairs of places are tried.
+_LETTERS_BESIDE_PAIR = 5
+_LONGEST_PAIRED = 24
 #: Examples kept of a form.
 _EXAMPLES = 32
 #: Groups that the choice weighs against each other, in pairs.
@@ -93,7 +98,7 @@ def chosen(messages: Sequence[str], count: int, *, seed: int = 1) -> list[int]:
 class Survey:
     """What is remembered of an unlabelled log: its forms, at most `max_forms`, whatever its length."""
 
-    def __init__(self, *, seed: int = 1, max_forms: int = 20_000) -> None:
+    def __init__(self, *, seed: int = 1, max_forms: int = 10_000) -> None:
         #: Messages read, blank ones too.
         self.lines = 0
         self._max_forms = max_forms
@@ -101,6 +106,8 @@ class Survey:
         self._forms: dict[tuple[str, ...], Form] = {}
         # By the message without its digits: quicker than the form's words, and mostly enough.
         self._by_text: dict[str, Form] = {}
+        # Lines of unknown forms that are passed over for each one that is looked at: grows where forms never end.
+        self._passed_over = 0
 
     def read(self, messages: Iterable[str]) -> None:
         """Read more messages; indices go on where the last call ended."""
@@ -112,7 +119,7 @@ class Survey:
             if form is None:
                 continue
             form.lines += 1
-            if form.lines <= _EXAMPLES:
+            if len(form.examples) < _EXAMPLES:
                 form.examples.append((index, message))
             elif chance() * form.lines < _EXAMPLES:
                 form.examples[form.lines % _EXAMPLES] = (index, message)
@@ -137,7 +144,9 @@ class Survey:
         return picked([kept[place] for place in order], count, rng)
 
     def _form(self, key: str, message: str) -> Form | None:
-        """Find or make the form of a message whose text was not met; None for a blank one."""
+        """Find or make the form of a message whose text was not met; None for a blank one, or one passed over."""
+        if self._passed_over and self._rng.random() * (1 + self._passed_over) >= 1:
+            return None
         words = form_words(message)
         if not words:
             return None
@@ -149,10 +158,13 @@ class Survey:
         if len(self._by_text) >= 4 * self._max_forms:
             self._by_text.clear()
         self._by_text[key] = form
+        # It stands for those that were passed over, new or not: so counts stay right on average.
+        form.lines += self._passed_over
         return form
 
     def _condense(self) -> None:
         """Make room: keep one form per group, and the biggest groups and some of the others if these are too many."""
+        self._passed_over = 2 * self._passed_over + 1
         self._by_text.clear()
         groups = grouped(self.forms)
         keep = self._max_forms // 2
@@ -197,7 +209,8 @@ def grouped(forms: Sequence[Form]) -> list[Group]:
         members[form.words].append(form)
     for _ in range(_ROUNDS):
         patterns = list(members)
-        varying = varying_places(patterns, [sum(form.lines for form in members[words]) for words in patterns])
+        lines = [sum(form.lines for form in members[words]) for words in patterns]
+        varying = varying_places(patterns, lines) or varying_places(patterns, lines, pairs=True)
         if not varying:
             break
         joined: dict[tuple[str, ...], list[Form]] = defaultdict(list)
@@ -217,31 +230,42 @@ def grouped(forms: Sequence[Form]) -> list[Group]:
     return sorted(groups, key=lambda group: -group.lines)
 
 
-def varying_places(patterns: Sequence[tuple[str, ...]], lines: Sequence[int]) -> dict[int, set[int]]:
+def varying_places(
+    patterns: Sequence[tuple[str, ...]], lines: Sequence[int], *, pairs: bool = False
+) -> dict[int, set[int]]:
     """Find the places of each pattern where the word varies among patterns that are equal elsewhere.
 
-    Each has its number of lines.
+    Each pattern has its number of `lines`. With `pairs`, two words vary at once, such as user and host.
     """
     numbers: dict[str, int] = {}
-    alike: dict[tuple[int, int], list[int]] = defaultdict(list)
+    alike: dict[tuple[int, ...], list[int]] = defaultdict(list)
     for number, words in enumerate(patterns):
         hashes = [
             (numbers.setdefault(word, len(numbers)) + 1) * 0x9E3779B97F4A7C15 * (2 * place + 1) ** 3 % _HASH
             for place, word in enumerate(words)
         ]
         total = sum(hashes) + len(words)
-        if sum(word[0].isalpha() for word in words) < 2:
+        letters = sum(word[0].isalpha() for word in words)
+        if letters < (_LETTERS_BESIDE_PAIR if pairs else 2) or (pairs and len(words) > _LONGEST_PAIRED):
             continue
-        for place, word in enumerate(words):
-            if word not in _MARKS:
-                alike[(total - hashes[place]) % _HASH, place].append(number)
+        places = [place for place, word in enumerate(words) if word not in _MARKS]
+        for open_places in combinations(places, 2 if pairs else 1):
+            rest = total - sum(hashes[place] for place in open_places)
+            alike[rest % _HASH, *open_places].append(number)
     varying: dict[int, set[int]] = defaultdict(set)
-    for (_, place), found in alike.items():
-        if len(found) > 1 and varies({patterns[number][place]: lines[number] for number in found}, place):
+    for (_, *opened), found in alike.items():
+        if len(found) > 1 and all(vary_at(place, found, patterns, lines) for place in opened):
             for number in found:
-                if patterns[number][place] != VALUE:
-                    varying[number].add(place)
-    return varying
+                varying[number].update(place for place in opened if patterns[number][place] != VALUE)
+    return {number: places for number, places in varying.items() if places}
+
+
+def vary_at(place: int, found: Sequence[int], patterns: Sequence[tuple[str, ...]], lines: Sequence[int]) -> bool:
+    """Tell whether the words in one place of the patterns `found`, equal elsewhere, are values."""
+    counts: dict[str, int] = defaultdict(int)
+    for number in found:
+        counts[patterns[number][place]] += lines[number]
+    return len(counts) > 1 and varies(counts, place)
 
 
 def varies(words: Mapping[str, int], place: int) -> bool:

@@ -67,6 +67,17 @@ def test_words_that_vary_join_forms_to_one_group() -> None:
     assert 3000 == sum(group.lines for group in survey.groups())
 
 
+def test_two_words_that_vary_at_once_join_forms() -> None:
+    """Where no two lines share user and host, they still are of one kind."""
+    rng = random.Random(4)
+    names = ["".join(rng.choices("abcdefghij", k=6)) for _ in range(60)]
+    survey = Survey()
+    survey.read(
+        f"accepted login for {user} from host {host}" for user, host in zip(names[:30], names[30:], strict=True)
+    )
+    assert [30] == [group.lines for group in survey.groups()]
+
+
 def test_more_lines_than_groups_are_different_lines() -> None:
     """When all groups are covered, further lines of them come, none twice."""
     messages, kinds = made_log(500, seed=7)
@@ -103,7 +114,7 @@ def test_the_most_typical_form_speaks_for_a_group() -> None:
 
 
 def test_memory_is_bounded_whatever_comes() -> None:
-    """A flood of unlike lines keeps the forms at their limit, and the frequent kind keeps its weight."""
+    """A flood of unlike lines keeps the forms at their limit, and the frequent kind keeps its weight, about."""
     rng = random.Random(3)
 
     def word() -> str:
@@ -116,7 +127,8 @@ def test_memory_is_bounded_whatever_comes() -> None:
     survey.read(flood)
     assert len(survey.forms) <= 200
     first = survey.chosen(1)[0]
-    assert ("frequent kind", 2000) == (first.message[:13], first.lines)
+    assert "frequent kind" == first.message[:13]
+    assert 1500 < first.lines < 2500
 
 
 def test_reading_in_parts_counts_on() -> None:
