@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from worker.errors import WrongModel
-from worker.parsing.checkpoint import WORDS, checkpoint_version
+from worker.parsing.checkpoint import PIECES, WORDS, checkpoint_version
 from worker.parsing.model import Tokens
 from worker.parsing.parser import (
     MAX_PARAMETERS,
@@ -24,6 +24,7 @@ from worker.parsing.parser import (
     names,
     padded_width,
     swallows,
+    tagged_pieces,
 )
 
 F32 = np.ndarray[tuple[int, int], np.dtype[np.float32]]
@@ -217,6 +218,94 @@ def test_an_unknown_prompt_is_a_wrong_model() -> None:
     """A source that names a prompt which the checkpoint has not is told so."""
     with pytest.raises(WrongModel, match="mail"):
         parser().parse([b"a 1"], prompt="mail")
+
+
+@pytest.mark.parametrize(
+    ("message", "template"),
+    [
+        ("blk -5 done", "blk -<*> done"),
+        ("at 10:20", "at <*>:<*>"),
+        ("got [a1-b2], (c3).", "got [<*>-<*>], (<*>)."),
+        ("state 5 AND MORE here", "state <*> here"),
+        ("state 5 6 here", "state <*> <*> here"),
+        ("on node-7 now", "on node-<*> now"),
+        ("größe é9 läuft", "größe <*> läuft"),
+        ("size=12;", "size=<*>;"),
+        ("10.0.0.1 x", "<*>.<*>.<*>.<*> x"),
+        ("job 7 failed\njava.io.IOException: x\n\tat a.B.c(B.java:7)\n", "job <*> failed\n<*>\n"),
+        # Where nothing constant would be left, a safer cut by convention.
+        ("a1", "a<*>"),
+        ("7 AB CD", "<*> AB CD"),
+        ("", ""),
+    ],
+)
+def test_pieces_are_cut_one_by_one(message: str, template: str) -> None:
+    """With the cuts `pieces` labels alone decide: no word is widened, trimmed or added."""
+    made = parser(WordTagger(cuts=PIECES)).parse([message.encode()])[0]
+    assert made is not None
+    assert template == made.text
+
+
+@pytest.mark.parametrize(
+    ("labels", "spans"),
+    [
+        ("cccc", []),
+        ("cbcc", [(1, 2)]),
+        ("cbib", [(1, 3), (4, 5)]),
+        ("bbbc", [(0, 3)]),
+        ("cbbi", [(1, 5)]),
+        ("iiii", [(0, 5)]),
+        ("bcib", [(0, 1), (2, 3), (4, 5)]),
+    ],
+)
+def test_pieces_that_touch_are_one_and_white_space_follows_the_label(labels: str, spans: list[tuple[int, int]]) -> None:
+    """Three touching pieces and one behind a blank, labelled constant, begin or inside."""
+    place = np.array([0, 1, 2, 4])
+    tokens = Tokens(ids=place, features=np.zeros((4, 5), np.int64), start=place, end=place + 1, word=np.arange(4))
+    scores = np.eye(3, dtype=np.float32)[["cbi".index(label) for label in labels]] * 5
+    assert spans == tagged_pieces(tokens, scores)[0]
+
+
+def test_a_piece_is_decided_by_the_mean_of_its_tokens() -> None:
+    """Sub-words of one run of letters and digits are never cut apart."""
+    tokens = Tokens(
+        ids=np.zeros(3, np.int64), features=np.zeros((3, 5), np.int64), start=np.array([0, 3, 6]),
+        end=np.array([3, 6, 9]), word=np.array([0, 0, 1]),
+    )  # fmt: skip
+    scores = np.array([[3.0, 0, 0], [0, 9, 0], [9, 0, 0]], np.float32)
+    assert [(0, 6)] == tagged_pieces(tokens, scores)[0]
+
+
+@given(st.lists(st.binary(max_size=80), max_size=12))
+@settings(max_examples=150, deadline=None)
+def test_any_bytes_in_pieces_give_a_template_that_matches_or_none(messages: list[bytes]) -> None:
+    """Whatever the bytes, a template fits its own message and never swallows all letters."""
+    for message, made in zip(messages, parser(WordTagger(cuts=PIECES)).parse(messages), strict=True):
+        if made is not None:
+            assert made.match(message) is not None
+            letters = [character for character in decoded(message) if character.isalpha()]
+            left = decoded(b"".join(made.literals))
+            assert not letters or any(character.isalpha() for character in left)
+
+
+def test_each_row_is_tagged_under_its_prompt() -> None:
+    """However rows are sorted and cut into windows, each goes with the prompt of its message."""
+    tagger = WordTagger()
+    tagger.prompts = {"x": object(), "y": object()}
+    messages = [b"a " * 40, b"b", b"c " * 8, b"d"]
+    parser(tagger).parse(messages, prompt=["x", None, "y", "x"])
+    assert tagger.seen.count("y") == 1
+    assert tagger.seen.count(None) == 1
+    assert tagger.seen.count("x") == 1 + len(list(cut_windows(0, 40, 30)))
+    tagger.seen.clear()
+    parser(tagger).parse(messages[1:], prompt="y")
+    assert tagger.seen == ["y"] * 3
+
+
+def test_prompts_must_be_as_many_as_messages() -> None:
+    """A call that lacks a prompt for a message is refused before anything is parsed."""
+    with pytest.raises(ValueError, match="argument 2"):
+        parser().parse([b"a", b"b"], prompt=[None])
 
 
 @given(st.binary(max_size=60), st.data())

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
@@ -177,8 +177,8 @@ class EncoderParser:
     def parse(self, messages: Sequence[bytes], *, prompt: Prompts = None) -> list[Template | None]:
         """Make the template of each message, in the order of `messages`; None: no template fits.
 
-        Known templates are asked first. Of a message of several lines the tagger reads the first; the others, a stack
-        trace mostly, become one parameter. A template's confidence is the lowest probability that a word of the message
+        Known templates are asked first. Of a message of several lines the first is read; the others, a stack trace
+        mostly, become one parameter. A template's confidence is the lowest probability that a word of the message
         got for its label, and 1 for a known template.
 
         Raises:
@@ -209,7 +209,7 @@ class EncoderParser:
 
     def _known_template(self, message: bytes, prompt: str | None) -> Template | None:
         known = self._known.get(prompt)
-        return None if known is None else known.find(message)
+        return None if known is None else known.find(message) or known_by_first_line(known, message)
 
     def _scores(self, tokens: Sequence[Tokens], prompts: Sequence[str | None]) -> list[F32]:
         """Return the label scores of each row's tokens, (t, 3), in the order of `tokens`."""
@@ -382,6 +382,33 @@ def template(message: bytes, text: str, tokens: Tokens, scores: F32, *, cuts: st
     cut = next(cut for cut in tries if not swallows(line, cut))
     made = cut_template(message, text, [*cut, *rest], confidence)
     return made if made.match(message) is not None else None
+
+
+def known_by_first_line(known: KnownTemplates, message: bytes) -> Template | None:
+    """Find the known template of a message's first line without the white space around it.
+
+    The white space is constant, and the lines after it become one parameter.
+    """
+    text = decoded(message)
+    line = text[: first_line(text)].encode(errors="surrogateescape")
+    core = line.strip()
+    found = known.find(core)
+    if found is None:
+        return None
+    literals, start = [*found.literals], len(line) - len(line.lstrip())
+    literals[0] = line[:start] + literals[0]
+    literals[-1] += line[start + len(core) :]
+    if len(line) == len(message):
+        return replace(found, literals=tuple(literals))
+    end = len(text.rstrip())
+    made = Template(
+        literals=(*literals, text[end:].encode(errors="surrogateescape")),
+        spacious=(*found.spacious, True),
+        names=(*found.names, *names(text, [(first_line(text), end)])),
+    )
+    # A line may end with a character that is no white space to bytes: then two parameters could touch.
+    is_sound = all(made.literals[1:-1]) and len(made.spacious) <= MAX_PARAMETERS
+    return made if is_sound and made.match(message) is not None else None
 
 
 def first_line(text: str) -> int:
