@@ -37,12 +37,21 @@ def read_logs(paths: Sequence[Path | str]) -> list[LabelledLog]:
             have one name.
 
     """
-    files = [file for path in paths for file in _files(Path(path))]
-    logs = sorted((_read(file) for file in dict.fromkeys(files)), key=lambda log: log.name)
+    logs = sorted((_read(file) for file in label_files(paths)), key=lambda log: log.name)
     twice = [name for name, count in Counter(log.name for log in logs).items() if count > 1]
     if twice:
         raise WrongLabels(f"More than one log is called {', '.join(twice)}: rename files, or measure them one by one.")
     return logs
+
+
+def label_files(paths: Sequence[Path | str]) -> list[Path]:
+    """List the files that `read_logs` reads, each once, in the order of `paths`.
+
+    Raises:
+        WrongLabels: a path does not exist or holds no labelled log.
+
+    """
+    return list(dict.fromkeys(file for path in paths for file in _files(Path(path))))
 
 
 def _files(path: Path) -> list[Path]:
