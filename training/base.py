@@ -7,7 +7,6 @@ the figures are of programs that the tagger never saw. The same seed on the same
 import argparse
 import hashlib
 import json
-import math
 import random
 import time
 from collections.abc import Iterator, Sequence
@@ -23,6 +22,7 @@ from training.encoder import continued, plain_words, small_vocabulary, starting_
 from training.examples import Example, Examples
 from training.logging_calls import LoggingCall
 from training.mine import CORPUS, load
+from training.runs import by_length, draw_curves, rate_scale
 from worker.parsing.checkpoint import BEGIN, CONSTANT, INSIDE, About, read_about
 from worker.parsing.model import (
     Network,
@@ -117,20 +117,14 @@ def batches(
     """Group examples of about one length to batches of at most `batch_tokens` padded tokens, in random order."""
     while chunk := [example for example, _ in zip(examples, range(8192), strict=False)]:
         rows = tokenize(tokenizer, [example.text for example in chunk])
-        order = [row for row in range(len(rows)) if 0 < len(rows[row].ids) <= configuration.max_tokens - 2]
-        order.sort(key=lambda row: (len(rows[row].ids), rng.random()))
-        groups: list[list[int]] = [[]]
-        for row in order:
-            if (len(groups[-1]) + 1) * (len(rows[row].ids) + 2) > configuration.batch_tokens:
-                groups.append([])
-            groups[-1].append(row)
-        rng.shuffle(groups)
-        for group in groups:
-            if group:
-                yield Batch(
-                    rows=[rows[row] for row in group],
-                    labels=[token_labels(rows[row], chunk[row].spans) for row in group],
-                )
+        fitting = [row for row in range(len(rows)) if 0 < len(rows[row].ids) <= configuration.max_tokens - 2]
+        lengths = [len(rows[row].ids) + 2 for row in fitting]
+        for places in by_length(lengths, configuration.batch_tokens, rng):
+            group = [fitting[place] for place in places]
+            yield Batch(
+                rows=[rows[row] for row in group],
+                labels=[token_labels(rows[row], chunk[row].spans) for row in group],
+            )
 
 
 def batch_loss(network: Network, batch: Batch, special: tuple[int, int, int]) -> Tensor:
@@ -227,10 +221,8 @@ class Trainer:
         self._network.eval()
 
     def _step(self, batch: Batch, share: float) -> float:
-        """Take one step when `share` of the run is done; returns the loss. Linear warm-up, then a cosine to 2%."""
-        scale = min(1.0, share / self._configuration.warm_up + 0.01) * (
-            0.51 + 0.49 * math.cos(math.pi * min(1.0, share))
-        )
+        """Take one step when `share` of the run is done; returns the loss."""
+        scale = rate_scale(share, self._configuration.warm_up)
         for group, rate in zip(self._optimizer.param_groups, self._rates, strict=True):
             group["lr"] = scale * rate
         loss = batch_loss(self._network, batch, self._special)
@@ -253,31 +245,6 @@ def as_tagger(network: Network, tokenizer: Tokenizer, about: About) -> Tagger:
     """Serve the network in training."""
     device = network.head.weight.device
     return Tagger(network, tokenizer, about, "training", device, serving_dtype(device))
-
-
-def draw(curve: Sequence[dict[str, float]], path: Path) -> None:
-    """Draw the loss and the share of exact templates over the messages seen."""
-    import matplotlib as mpl  # noqa: PLC0415 - slow to import, and only here
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt  # noqa: PLC0415 - after the backend is chosen
-
-    figure, axis = plt.subplots(figsize=(8, 4.5))
-    axis.plot([point["seen"] for point in curve], [point["loss"] for point in curve], label="loss")
-    axis.set(xlabel="messages seen", ylabel="loss", yscale="log")
-    other = axis.twinx()
-    checked = [point for point in curve if "exact" in point]
-    other.plot(
-        [point["seen"] for point in checked],
-        [point["exact"] for point in checked],
-        "o-",
-        color="tab:green",
-        label="exact templates, held out",
-    )
-    other.set(ylabel="share", ylim=(0, 1))
-    figure.legend(loc="upper right")
-    figure.savefig(path, dpi=100, bbox_inches="tight")
-    plt.close(figure)
 
 
 def train_base(configuration: Configuration, out: Path) -> dict[str, object]:
@@ -318,7 +285,7 @@ def train_base(configuration: Configuration, out: Path) -> dict[str, object]:
         "curve": trainer.curve,
     }
     (out / "report.json").write_text(json.dumps(report, indent=2))
-    draw(trainer.curve, out / "curve.png")
+    draw_curves(trainer.curve, out / "curve.png", x="seen", left=["loss"], right=["exact", "span_f1"])
     return report
 
 

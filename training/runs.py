@@ -6,6 +6,7 @@ in the environment who takes part, and averaging gradients is one call then.
 
 import ctypes
 import json
+import math
 import os
 import platform
 import random
@@ -126,14 +127,14 @@ def draw_curves(
 ) -> None:
     """Draw figures over `x` as PNG: losses on the left axis, shares from 0 to 1 on the right one.
 
-    A point may lack some of the figures. `mark` draws an upright line, where early stopping chose.
-
-    Raises:
-        ImportError: matplotlib is missing; it comes with the extra `training`.
-
+    A point may lack some of the figures. `mark` draws an upright line, where early stopping chose. Where matplotlib is
+    missing (the extra `training` has it), says so and draws nothing: the report holds the points.
     """
-    import matplotlib as mpl  # noqa: PLC0415 - slow to import, and only here
-
+    try:
+        import matplotlib as mpl  # noqa: PLC0415 - slow to import, and only here
+    except ImportError:
+        print(f"{path} is not drawn: matplotlib is not installed.", file=sys.stderr)
+        return
     mpl.use("Agg")
     from matplotlib import pyplot as plt  # noqa: PLC0415 - after the backend is chosen
 
@@ -180,6 +181,28 @@ def _processor() -> str:
     lines = about.read_text(encoding="utf-8", errors="replace").splitlines() if about.exists() else []
     named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(named, platform.processor() or platform.machine())
+
+
+def rate_scale(share: float, warm_up: float) -> float:
+    """Scale a learning rate when `share` of a run is done: a linear warm-up, then a cosine to 2%."""
+    rising = min(1.0, share / warm_up + 0.01) if warm_up else 1.0
+    return rising * (0.51 + 0.49 * math.cos(math.pi * min(1.0, share)))
+
+
+def by_length(lengths: Sequence[int], most_tokens: int, rng: random.Random) -> list[list[int]]:
+    """Group rows of about one length to batches, in random order.
+
+    `lengths` are the tokens of each row, special ones included; a batch has at most `most_tokens` when padded, or one
+    row. Returns the rows of each batch.
+    """
+    order = sorted(range(len(lengths)), key=lambda row: (lengths[row], rng.random()))
+    batches: list[list[int]] = []
+    for row in order:
+        if not batches or (len(batches[-1]) + 1) * lengths[row] > most_tokens:
+            batches.append([])
+        batches[-1].append(row)
+    rng.shuffle(batches)
+    return batches
 
 
 def seeded(seed: int) -> None:
