@@ -1,0 +1,125 @@
+"""What a few labelled lines teach: every line of the unlabelled log that a labelled template matches is a lesson too.
+
+The values of such a lesson are sometimes replaced by others of their kind, so that the model learns the place of a
+parameter rather than what stood there.
+"""
+
+import random
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from training.labels import Pair, aligned
+from worker.parsing.known import KnownTemplates
+from worker.parsing.parser import byte_spans, decoded
+from worker.parsing.spans import Span
+from worker.parsing.templates import Template
+from worker.parsing.types import parameter_type
+
+_DIGIT = re.compile(r"\d")
+_SIGNABLE = "integer"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lesson:
+    """A message, the parameters in it, and how often it is shown."""
+
+    text: str
+    #: In characters, ascending; never empty.
+    spans: tuple[Span, ...]
+    weight: float
+
+
+def shot_templates(shots: Iterable[Pair]) -> list[Template]:
+    """Make the templates that labelled lines stand for; a parameter may hold white space if it does in one of them.
+
+    A pair that does not align gives none: `labels.complaint` tells why beforehand.
+    """
+    found: dict[tuple[bytes, ...], list[bool]] = {}
+    for pair in shots:
+        spans = aligned(pair.message, pair.template)
+        if spans is None:
+            continue
+        cut = Template.cut(pair.message.encode(errors="surrogateescape"), byte_spans(pair.message, spans))
+        spacious = found.setdefault(cut.literals, [False] * len(cut.spacious))
+        for number, is_spacious in enumerate(cut.spacious):
+            spacious[number] |= is_spacious
+    return [
+        Template(literals=literals, spacious=tuple(spacious), names=("",) * len(spacious))
+        for literals, spacious in found.items()
+    ]
+
+
+def lessons(log: Iterable[str], shots: Sequence[Pair], *, per_template: int, seed: int) -> list[Lesson]:
+    """Find the lessons of a source: at most `per_template` different lines of each template, all templates alike."""
+    known = KnownTemplates(shot_templates(shots))
+    by_template: dict[str, dict[str, tuple[Span, ...]]] = defaultdict(dict)
+    # The labelled lines come first, by their own labels.
+    for pair in shots:
+        spans = aligned(pair.message, pair.template)
+        if spans is not None:
+            by_template[pair.template][pair.message] = tuple(span for span in spans if span[0] < span[1])
+    text_of = {template.id: pair.template for pair in shots for template in shot_templates([pair])}
+    given = {pair.message for pair in shots}
+    for message in sorted(set(log) - given):
+        template = known.find(message.encode(errors="surrogateescape"))
+        if template is not None:
+            found = _character_spans(message, template)
+            name = text_of.get(template.id, template.text)
+            by_template[name][message] = tuple(span for span in found if span[0] < span[1])
+    rng = random.Random(seed)
+    chosen: list[Lesson] = []
+    for _, lines in sorted(by_template.items()):
+        first = [message for message in lines if message in given]
+        others = [message for message in lines if message not in given]
+        kept = [*first, *rng.sample(others, min(len(others), max(0, per_template - len(first))))]
+        chosen += [Lesson(text=message, spans=lines[message], weight=1 / len(kept)) for message in kept]
+    return chosen
+
+
+def _character_spans(message: str, template: Template) -> list[Span]:
+    """Cut a message by a template that matches it."""
+    raw = message.encode(errors="surrogateescape")
+    spans = template.match(raw) or ()
+    if message.isascii():
+        return list(spans)
+    return [(len(decoded(raw[:start])), len(decoded(raw[:end]))) for start, end in spans]
+
+
+class Variations:
+    """Replaces values in lessons by others of their type. The same seed varies alike."""
+
+    def __init__(self, of: Iterable[Lesson], *, share: float, seed: int) -> None:
+        """Vary a `share` of the values, with the values of all lessons `of` a source at hand."""
+        self._share = share
+        self._rng = random.Random(seed)
+        pool: dict[str, dict[str, None]] = defaultdict(dict)
+        for lesson in of:
+            for start, end in lesson.spans:
+                value = lesson.text[start:end]
+                pool[parameter_type(value.encode(errors="surrogateescape"))][value] = None
+        self._pool = {kind: tuple(values) for kind, values in pool.items()}
+
+    def varied(self, lesson: Lesson) -> Lesson:
+        """Replace some values of a lesson."""
+        text, spans, at = "", list[Span](), 0
+        for start, end in lesson.spans:
+            text += lesson.text[at:start]
+            value = lesson.text[start:end]
+            if self._rng.random() < self._share:
+                value = self._other(value)
+            spans.append((len(text), len(text) + len(value)))
+            text, at = text + value, end
+        return Lesson(text=text + lesson.text[at:], spans=tuple(spans), weight=lesson.weight)
+
+    def _other(self, value: str) -> str:
+        """Choose another value of its type that the log has, or change its digits."""
+        kind = parameter_type(value.encode(errors="surrogateescape"))
+        others = self._pool.get(kind, ())
+        if not _DIGIT.search(value) or (len(others) > 1 and self._rng.random() < 0.5):
+            return self._rng.choice(others) if others else value
+        changed = _DIGIT.sub(lambda _: str(self._rng.randrange(10)), value)
+        if kind == _SIGNABLE and self._rng.random() < 0.1:
+            changed = changed.lstrip("-") if changed.startswith("-") else f"-{changed}"
+        return changed
