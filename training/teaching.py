@@ -44,6 +44,8 @@ _MOST_SETTLED = 50_000
 #: Templates that a source's prompt knows, at most; those of most lines are kept.
 _MOST_KNOWN = 10_000
 _CURVE_STEPS = 10
+#: Batches that are drawn and sorted by length together, so that little is padded.
+_BATCHES_SORTED = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -385,8 +387,7 @@ class Learner:
         trained = self._trained(weights=weights, prompts=prompts)
         optimizer = torch.optim.AdamW(trained, weight_decay=configuration.weight_decay)
         rates = [group["lr"] for group in optimizer.param_groups]
-        rng = random.Random(configuration.seed)
-        lesson_weights = [lesson.weight for _, lesson in self._lessons]
+        batches = self._batches(random.Random(configuration.seed))
         progress = Progress(steps, "steps", notes=None) if not self._notes else Progress(steps, "steps")
         every = max(1, steps // configuration.looks)
         best, best_state, looks_without_gain, losses = float("inf"), None, 0, list[float]()
@@ -396,9 +397,7 @@ class Learner:
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = scale * rate
             self._network.train()
-            chosen = rng.choices(self._lessons, lesson_weights, k=configuration.batch_lessons)
-            batch = [(name, self._variations[name].varied(lesson)) for name, lesson in chosen]
-            losses.append(self._step(batch, optimizer, uses_prompts=uses_prompts))
+            losses.append(self._step(next(batches), optimizer, uses_prompts=uses_prompts))
             is_look = bool(self._kept) and (step % every == 0 or step == steps)
             if step % _CURVE_STEPS == 0 or is_look or step == steps:
                 point = {"step": float(first + step), "loss": float(np.mean(losses))}
@@ -418,6 +417,17 @@ class Learner:
             self.report["validation_loss"] = best
         if configuration.lora_rank and weights:
             merge_lora(self._network)
+
+    def _batches(self, rng: random.Random) -> Iterator[list[tuple[str, Lesson]]]:
+        """Draw batches without end, by the weights of the lessons; those of a batch have about one length."""
+        weights, size = [lesson.weight for _, lesson in self._lessons], self._configuration.batch_lessons
+        while True:
+            drawn = rng.choices(self._lessons, weights, k=_BATCHES_SORTED * size)
+            varied = [(name, self._variations[name].varied(lesson)) for name, lesson in drawn]
+            varied.sort(key=lambda found: len(found[1].text))
+            batches = [varied[first : first + size] for first in range(0, len(varied), size)]
+            rng.shuffle(batches)
+            yield from batches
 
     def _trained(self, *, weights: bool, prompts: bool) -> list[dict[str, object]]:
         """Choose what is trained, with its learning rate; all else is frozen."""
