@@ -27,6 +27,7 @@ from worker.parsing.checkpoint import (
     refuse_unknown_prompt,
 )
 from worker.parsing.known import KnownTemplates, load_known
+from worker.parsing.settling import Candidate
 from worker.parsing.spans import Span, attaches, balanced, trimmed, unmistakable, with_missed
 from worker.parsing.templates import Template
 
@@ -189,11 +190,36 @@ class EncoderParser:
         for name in {*prompts} - {None}:
             refuse_unknown_prompt(str(name), self.prompts, self.version)
         templates = [self._known_template(*asked) for asked in zip(messages, prompts, strict=True)]
-        rows = [
-            row
-            for row, message in enumerate(messages)
-            if templates[row] is None and len(message) <= self._max_message_bytes
-        ]
+        unknown = [row for row, known in enumerate(templates) if known is None]
+        for row, text, tokens, scores in self._read(messages, prompts, unknown):
+            self.tokens += len(tokens.ids)
+            templates[row] = template(messages[row], text, tokens, scores, cuts=self._tagger.cuts_of(prompts[row]))
+        return templates
+
+    def candidates(self, messages: Sequence[bytes], *, prompt: str | None = None) -> list[Candidate | None]:
+        """Cut each message by the tagger alone, with what it thought of every piece; None: it can't be cut.
+
+        For `settling.settle`, which hears the neighbours. Known templates are not asked.
+
+        Raises:
+            WrongModel: the checkpoint has no prompt of this name.
+
+        """
+        if prompt is not None:
+            refuse_unknown_prompt(prompt, self.prompts, self.version)
+        found: list[Candidate | None] = [None] * len(messages)
+        cuts = self._tagger.cuts_of(prompt)
+        for row, text, tokens, scores in self._read(messages, [prompt] * len(messages), range(len(messages))):
+            spans, _ = cut_of(text, tokens, scores, cuts=cuts)
+            units, odds = judged_units(tokens, scores)
+            found[row] = Candidate(text=text, spans=tuple(spans), units=units, odds=odds)
+        return found
+
+    def _read(
+        self, messages: Sequence[bytes], prompts: Sequence[str | None], rows: Sequence[int]
+    ) -> Iterator[tuple[int, str, Tokens, F32]]:
+        """Score the messages of `rows` that are not too long; yields the row, its text, its tokens and their scores."""
+        rows = [row for row in rows if len(messages[row]) <= self._max_message_bytes]
         texts = [decoded(messages[row]) for row in rows]
         tokens = self._tagger.tokenize([_ESCAPED.sub("\ufffd", text[: first_line(text)]) for text in texts])
         read = [
@@ -203,9 +229,7 @@ class EncoderParser:
         ]
         scores = self._scores([found for _, _, found in read], [prompts[row] for row, _, _ in read])
         for (row, text, found), score in zip(read, scores, strict=True):
-            self.tokens += len(found.ids)
-            templates[row] = template(messages[row], text, found, score, cuts=self._tagger.cuts_of(prompts[row]))
-        return templates
+            yield row, text, found, score
 
     def _known_template(self, message: bytes, prompt: str | None) -> Template | None:
         known = self._known.get(prompt)
@@ -361,10 +385,16 @@ def _spans(
 
 
 def template(message: bytes, text: str, tokens: Tokens, scores: F32, *, cuts: str = WORDS) -> Template | None:
-    """Cut the template of one message by the scores of its tokens.
+    """Cut the template of one message by the scores of its tokens; None where the message itself does not match."""
+    spans, confidence = cut_of(text, tokens, scores, cuts=cuts)
+    made = cut_template(message, text, spans, confidence)
+    return made if made.match(message) is not None else None
+
+
+def cut_of(text: str, tokens: Tokens, scores: F32, *, cuts: str) -> tuple[list[Span], float]:
+    """Choose the parameters of one message by the scores of its tokens; with the confidence.
 
     A cut that would leave no letter matches too much: then only words with digits are parameters, then only digits.
-    None where the message itself does not match.
     """
     end = first_line(text)
     line, rest = text[:end], [(end, len(text.rstrip()))] if end < len(text) else []
@@ -379,9 +409,18 @@ def template(message: bytes, text: str, tokens: Tokens, scores: F32, *, cuts: st
         [found.span() for found in _DIGITS.finditer(line)],
     )
     # The last cut leaves every letter, so that one of them is safe.
-    cut = next(cut for cut in tries if not swallows(line, cut))
-    made = cut_template(message, text, [*cut, *rest], confidence)
-    return made if made.match(message) is not None else None
+    return [*next(cut for cut in tries if not swallows(line, cut)), *rest], confidence
+
+
+def judged_units(tokens: Tokens, scores: F32) -> tuple[list[Span], list[float]]:
+    """Tell the log-odds that each piece, a run of letters and digits or one mark, is variable; with where it stands."""
+    if not len(tokens.ids):
+        return [], []
+    first = np.flatnonzero(~_continues(tokens))
+    odds = np.logaddexp(scores[:, BEGIN], scores[:, INSIDE]) - scores[:, CONSTANT]
+    last = np.append(first[1:], len(tokens.ids)) - 1
+    means = np.add.reduceat(odds.astype(np.float64), first) / (last - first + 1)
+    return list(zip(tokens.start[first].tolist(), tokens.end[last].tolist(), strict=True)), means.tolist()
 
 
 def known_by_first_line(known: KnownTemplates, message: bytes) -> Template | None:
