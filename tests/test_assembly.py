@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,9 +12,14 @@ import structlog
 from tests.columns_of import records_of
 from tests.fakes import FakeProducer
 from tests.kafka_broker import free_port
+from tests.parsing.checkpoints import write_small
 from worker.assembly import Assembly, app_settings, assemble, envelope_of
+from worker.cli import checks
 from worker.errors import WrongModel, WrongSettings
 from worker.metrics import Metrics
+from worker.parsing.checkpoint import KNOWN, checkpoint_version, prompt_folder
+from worker.parsing.known import write_known
+from worker.parsing.templates import Template
 from worker.settings import Settings, Source
 
 SHOP: Mapping[str, Any] = {"name": "shop", "topics": ("raw.shop",), "header": ("none",), "envelope": "raw"}
@@ -144,6 +150,38 @@ async def test_a_broken_model_is_told() -> None:
     async with AsyncExitStack() as stack:
         with pytest.raises(WrongModel):
             await opened(stack, settings(model={"path": "/no/such/folder"}))
+
+
+async def test_a_source_is_parsed_under_its_prompt(tmp_path: Path) -> None:
+    """Misses ask for the source's prompt, and its version names it; other sources have the plain version."""
+    write_known(prompt_folder(write_small(tmp_path), "mail") / KNOWN, [Template.from_text("took <*> s")])
+    its = settings(
+        {**SHOP, "prompt": "mail"},
+        {**SHOP, "name": "plain", "topics": ("raw.plain",)},
+        model={"path": str(tmp_path), "device": "cpu"},
+    )
+    async with AsyncExitStack() as stack:
+        assembly, failures = await opened(stack, its)
+        versions = {name: assembly.version_of(source) for name, source in its.sources.items()}
+        assert versions == {"shop": checkpoint_version(tmp_path, "mail"), "plain": checkpoint_version(tmp_path)}
+        prompts = {name: pipeline.path.misses.prompt for name, pipeline in assembly.pipelines.items()}
+        assert (prompts, failures) == ({"shop": "mail", "plain": None}, [])
+
+
+async def test_a_prompt_that_the_checkpoint_lacks_is_refused(tmp_path: Path) -> None:
+    """The worker does not start, and the error names the setting and the prompts there are; so does `logloom check`."""
+    write_known(prompt_folder(write_small(tmp_path), "mail") / KNOWN, [Template.from_text("took <*> s")])
+    good, bad = (
+        settings({**SHOP, "prompt": prompt}, model={"path": str(tmp_path), "device": "cpu"})
+        for prompt in ("mail", "no-such")
+    )
+    async with AsyncExitStack() as stack:
+        with pytest.raises(WrongModel, match=r"sources.shop.prompt: .*'no-such'; it has mail"):
+            await opened(stack, bad)
+    for its, verdict in ((good, "ok"), (bad, "fail")):
+        (finding,) = (one for one in checks._model(its) if "prompt" in one.subject)
+        assert finding.verdict == verdict
+        assert "mail" in finding.text
 
 
 def test_sources_that_cannot_be_told_apart_are_refused() -> None:

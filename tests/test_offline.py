@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from tests.columns_of import records_of
 from tests.fakes import RuleParser
+from tests.parsing.checkpoints import write_small
 from worker.cache.misses import Misses
 from worker.cache.templates import TemplateCache
 from worker.codec.envelopes import Envelope
@@ -21,6 +22,8 @@ from worker.codec.events import event_schema
 from worker.codec.header_finder import HeaderFinder
 from worker.errors import WrongFormat, WrongModel, WrongSettings
 from worker.offline import FileParser, TemplateFile, templates_folder
+from worker.parsing.checkpoint import KNOWN, checkpoint_version, prompt_folder
+from worker.parsing.known import write_known
 from worker.parsing.microbatch import MicroBatcher
 from worker.parsing.templates import Template
 from worker.pipeline import SourcePath
@@ -142,6 +145,24 @@ async def test_without_a_model_what_is_known_is_parsed(tmp_path: Path, monkeypat
         await file.close()
 
 
+async def test_each_prompt_keeps_its_own_templates(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Events name the prompt's version, and the next run finds its templates under it alone."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder = write_small(tmp_path / "taught")
+    for name, template in (("mail", "took <*> s"), ("web", "took 1 <*>")):
+        write_known(prompt_folder(folder, name) / KNOWN, [Template.from_text(template)])
+    for name, template, cache in (
+        ("mail", "took <*> s", "miss"), ("web", "took 1 <*>", "miss"), ("mail", "took <*> s", "hit"),
+    ):  # fmt: skip
+        file = FileParser.open(source="app", headers=["none"], model=str(folder), device="cpu", prompt=name)
+        (event,) = await parsed(file, [b"took 1 s"])
+        await file.close()
+        found = [event["attributes"][key] for key in ("log.record.template", "logloom.cache", "logloom.parser")]
+        assert found == [template, cache, checkpoint_version(folder, name)]
+    with pytest.raises(WrongModel, match="mail, web"):
+        FileParser.open(source="app", model=str(folder), prompt="no-such")
+
+
 @pytest.mark.parametrize(
     ("mistake", "error"),
     [
@@ -150,6 +171,7 @@ async def test_without_a_model_what_is_known_is_parsed(tmp_path: Path, monkeypat
         ({"zone": "Nowhere/Town"}, WrongFormat),
         ({"envelope": "parcel"}, WrongSettings),
         ({"model": "/no/such/folder"}, WrongModel),
+        ({"prompt": "mail"}, WrongSettings),
     ],
 )
 def test_mistakes_are_told_before_a_line_is_read(mistake: dict[str, Any], error: type[Exception]) -> None:

@@ -171,6 +171,19 @@ def test_all_mistakes_come_at_once(tmp_path: Path) -> None:
         ({"LOGLOOM_SOURCES__A__TOPICS": "t", "LOGLOOM_TOPICS": "t"}, "the topic 't' is claimed by 2 sources"),
         ({"LOGLOOM_SOURCES__DEFAULT__TOPICS": "s", "LOGLOOM_TOPICS": "t"}, "which mean the source `default` too"),
         ({"LOGLOOM_SOURCES__A__ZONE": "UTC"}, "neither is set: nothing to read"),
+        (
+            {"LOGLOOM_SOURCES__A__TOPICS": "t", "LOGLOOM_SOURCES__A__PROMPT": "p", "LOGLOOM_MODEL__PATH": "none"},
+            "set, but there is no model",
+        ),
+        (
+            {
+                "LOGLOOM_SOURCES__A__TOPICS": "t",
+                "LOGLOOM_SOURCES__A__PROMPT": "p",
+                "LOGLOOM_SOURCES__B__TOPICS": "s",
+                "LOGLOOM_SOURCES__B__TEMPLATE_SCOPE": "a",
+            },
+            "sources of the scope 'a' share their templates, so they need the same prompt",
+        ),
         ({}, "neither is set, nor is there a table [sources.NAME]: nothing to read"),
         ({"LOGLOOM_SOURCES__A__TOPICS": "t", "LOGLOOM_SOURCES__A__ZONE": "Mars/Base"}, "no such zone"),
         ({"LOGLOOM_SOURCES__A__TOPICS": "t", "LOGLOOM_SOURCES__A__ENCODING": "utf-9"}, "no such encoding"),

@@ -143,6 +143,18 @@ async def test_scopes_and_parser_versions_do_not_mix(connect: Connect) -> None:
     assert list(await connect().find("a:b{c}", [1])) == [_FIRST]
 
 
+async def test_a_scope_may_have_a_version_of_its_own(connect: Connect) -> None:
+    """A scope with a prompt reads what was found under that prompt, whatever version the others have."""
+    other = f"test-{uuid4().hex}"
+    prompted = connect(scope_versions={_SCOPE: other})
+    for scope, template in ((_SCOPE, _FIRST), ("plain", _SECOND)):
+        await prompted.load(scope)
+        assert await prompted.publish(scope, [(template, 1)]) == News(is_written=True)
+    assert not await connect().load(_SCOPE)
+    assert list(await connect().load("plain")) == [_SECOND]
+    assert list(await connect(parser_version=other).load(_SCOPE)) == [_FIRST]
+
+
 async def test_publishing_again_announces_nothing(connect: Connect) -> None:
     """A template is known by its id; the same one is no news."""
     mine, theirs = connect(), connect()
