@@ -3,7 +3,9 @@
 Messages that are alike but for one word are a neighbourhood of that word. Where they disagree on how the word is cut,
 the cut that most of them support wins, as long as it fits; where some take the word for constant, it becomes a
 parameter if the model's doubt and the number of different words there speak for it together. Given templates, a
-person's labels, are never changed and outvote all others. Deterministic; linear in the words of all messages a round.
+person's labels, are never changed and outvote all others: where one cuts a word, so do its neighbours, and where one
+keeps it, no neighbour's constant is doubted. The order of the messages decides nothing; linear in the words of all
+messages a round.
 """
 
 import math
@@ -20,8 +22,6 @@ _WORD = re.compile(r"\S+")
 _MOST_ROUNDS = 3
 #: Different words that must stand in one place before constants there are doubted.
 _LEAST_DIFFERENT = 3
-#: A given template speaks as loud as so many messages.
-_GIVEN_WEIGHT = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,14 +31,14 @@ class Candidate:
     text: str
     #: Parameters, in characters, ascending.
     spans: tuple[Span, ...]
-    #: Stretches that the model judged by themselves, and the log-odds that each is variable.
+    #: Stretches that the model judged by themselves, ascending, and the log-odds that each is variable.
     units: Sequence[Span] = ()
     odds: Sequence[float] = ()
     #: Whether a person said so.
     is_given: bool = False
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, kw_only=True, eq=False)
 class _Row:
     """A candidate as words."""
 
@@ -46,119 +46,138 @@ class _Row:
     texts: list[str]
     #: Each word with its parameters replaced by a mark: `user=\\0`.
     forms: list[str]
+    #: Of each word, minus infinity where the model did not judge it.
     odds: list[float]
     is_given: bool
+    has_changed: bool = False
+
+    def change(self, word: int, form: str) -> None:
+        """Cut a word by another form, unless that took the last constant letter: several words may change at once."""
+        if _has_letter(self.forms, word) or any(map(str.isalpha, form)):
+            self.forms[word] = form
+            self.has_changed = True
 
 
 def settle(candidates: Sequence[Candidate], *, diversity: float = 0.5) -> list[tuple[Span, ...]]:
     """Return the parameters of each candidate after all were heard.
 
     `diversity` weighs the logarithm of the number of different words in a place against the model's log-odds.
-    A candidate with a parameter over several words takes no part, for its words have no fixed places.
+    A candidate with a parameter that holds white space, or none between white space, takes no part: its words have no
+    fixed places.
     """
     rows = [_row(candidate) for candidate in candidates]
+    taking_part = [row for row in rows if row is not None]
     for _ in range(_MOST_ROUNDS):
-        changes = [change for place in _places(rows) for change in _unified(*place, rows, diversity)]
+        changes = [change for place in _places(taking_part) for change in _unified(*place, diversity)]
         if not changes:
             break
-        for row, word, form in changes:
-            found = rows[row]
-            if found is not None:
-                found.forms[word] = form
+        # By place in the message: where only one of two words may change, it is the first.
+        for word, row, form in sorted(changes, key=lambda change: change[0]):
+            row.change(word, form)
     return [
-        candidate.spans if row is None or row.is_given else _spans(row)
+        candidate.spans if row is None or not row.has_changed else _spans(row)
         for candidate, row in zip(candidates, rows, strict=True)
     ]
 
 
 def _row(candidate: Candidate) -> _Row | None:
-    """Split a candidate into words; None where a parameter holds white space."""
+    """Split a candidate into words; None where it can't take part."""
     words = [found.span() for found in _WORD.finditer(candidate.text)]
-    texts = [candidate.text[start:end] for start, end in words]
-    if any(
-        not candidate.text[start:end].strip() or _WORD.fullmatch(candidate.text, start, end) is None
-        for start, end in candidate.spans
-        if start < end
-    ):
+    forms = _forms(candidate, words)
+    if forms is None or _VARIABLE in candidate.text:
         return None
-    forms, odds = [], []
-    spans = iter([*candidate.spans, (len(candidate.text) + 1, len(candidate.text) + 1)])
-    span = next(spans)
-    units = list(zip(candidate.units, candidate.odds, strict=True))
-    at = 0
-    for start, end in words:
-        form, place = "", start
-        while span[0] <= end and span[0] >= start:
-            form += candidate.text[place : span[0]] + _VARIABLE
-            place = span[1]
-            span = next(spans)
-        forms.append(form + candidate.text[place:end])
-        while at < len(units) and units[at][0][1] <= start:
+    return _Row(
+        words=words,
+        texts=[candidate.text[start:end] for start, end in words],
+        forms=forms,
+        odds=_odds(candidate, words),
+        is_given=candidate.is_given,
+    )
+
+
+def _forms(candidate: Candidate, words: Sequence[Span]) -> list[str] | None:
+    """Give each word's form; parameters that touch are one. None where a parameter lies in no single word."""
+    text, forms, number = candidate.text, list[str](), 0
+    for first, last in words:
+        form, place = "", first
+        while number < len(candidate.spans) and first <= candidate.spans[number][0] <= last:
+            start, end = candidate.spans[number]
+            if end > last:
+                return None
+            form += text[place:start]
+            form += "" if form.endswith(_VARIABLE) else _VARIABLE
+            place, number = end, number + 1
+        forms.append(form + text[place:last])
+    return forms if number == len(candidate.spans) else None
+
+
+def _odds(candidate: Candidate, words: Sequence[Span]) -> list[float]:
+    """Take the mean of the odds of each word's units, of those that are no marks if it has any."""
+    odds, at = list[float](), 0
+    for first, last in words:
+        inside, lettered = list[float](), list[float]()
+        while at < len(candidate.units) and candidate.units[at][0] < last:
+            start, end = candidate.units[at]
+            if end > first:
+                inside.append(candidate.odds[at])
+                if candidate.text[start].isalnum():
+                    lettered.append(candidate.odds[at])
             at += 1
-        inside = []
-        for (left, right), value in units[at:]:
-            if left >= end:
-                break
-            inside.append((candidate.text[left:right], value))
-        lettered = [value for text, value in inside if text[:1].isalnum()] or [value for _, value in inside]
-        odds.append(sum(lettered) / len(lettered) if lettered else -math.inf)
-    return _Row(words=words, texts=texts, forms=forms, odds=odds, is_given=candidate.is_given)
+        odds.append(_mean(lettered or inside) if inside else -math.inf)
+    return odds
 
 
-def _places(rows: Sequence[_Row | None]) -> Iterable[tuple[int, list[int]]]:
-    """Group the rows that are alike but for one word; yields the word's number and the rows."""
-    groups: dict[tuple[int, int, int], list[int]] = defaultdict(list)
-    for number, row in enumerate(rows):
-        if row is None or len(row.forms) < 2:
-            continue
+def _mean(values: Sequence[float]) -> float:
+    """Take a mean that does not depend on the order."""
+    return math.fsum(values) / len(values)
+
+
+def _places(rows: Iterable[_Row]) -> Iterable[tuple[int, list[_Row]]]:
+    """Group the rows that are alike but for one word; returns the word's number and the rows."""
+    groups: dict[tuple[int, int, int], list[_Row]] = defaultdict(list)
+    for row in rows:
         # A sum of the words' hashes, each with its place, tells all words but one by a subtraction.
         hashes = [hash((place, form)) for place, form in enumerate(row.forms)]
         total = sum(hashes)
         for place, one in enumerate(hashes):
-            groups[(len(hashes), place, total - one)].append(number)
-    return [(place, members) for (_, place, _), members in groups.items() if len(members) > 1]
+            groups[len(hashes), place, total - one].append(row)
+    return [(place, members) for (count, place, _), members in groups.items() if count > 1 and len(members) > 1]
 
 
-def _unified(
-    word: int, members: Sequence[int], rows: Sequence[_Row | None], diversity: float
-) -> list[tuple[int, int, str]]:
-    """Decide how `word` is cut in rows that are alike otherwise; returns (row, word, new form)."""
-    found = {number: row for number in members if (row := rows[number]) is not None}
-    by_form: dict[str, list[int]] = defaultdict(list)
-    for number, row in found.items():
-        by_form[row.forms[word]].append(number)
-    if len(by_form) < 2 or not _has_letter(next(iter(found.values())).forms, word):
-        return []
-    support = {
-        form: sum(_GIVEN_WEIGHT if found[number].is_given else 1 for number in numbers)
-        for form, numbers in by_form.items()
-        if _VARIABLE in form
-    }
-    best = min(support, key=lambda form: (-support[form], len(form), form), default=_VARIABLE)
-    loose = {
-        number
-        for form, numbers in by_form.items()
-        for number in numbers
-        if form != best and not found[number].is_given and _fits(best, found[number].texts[word])
-    }
-    changes = [
-        (number, word, best)
-        for form, numbers in by_form.items()
-        if form in support and form != best and support[best] >= 2 * support[form]
-        for number in numbers
-        if number in loose
-    ]
-    constants = [number for form, numbers in by_form.items() if form not in support for number in numbers]
-    doubted = [number for number in constants if number in loose]
-    if doubted:
-        by_text: dict[str, list[float]] = defaultdict(list)
-        for row in found.values():
-            by_text[row.texts[word]].append(row.odds[word])
-        means = [sum(values) / len(values) for values in by_text.values()]
-        different = len(by_text)
-        if (different >= _LEAST_DIFFERENT or support) and sum(means) / different + diversity * math.log(different) > 0:
-            changes += [(number, word, best) for number in doubted]
-    return changes
+def _unified(word: int, members: Sequence[_Row], diversity: float) -> Iterable[tuple[int, _Row, str]]:
+    """Decide how `word` is cut in rows that are alike otherwise; yields (word, row, new form)."""
+    by_form: dict[str, list[_Row]] = defaultdict(list)
+    for row in members:
+        by_form[row.forms[word]].append(row)
+    if len(by_form) < 2 or not _has_letter(members[0].forms, word):
+        return
+    given = {row.forms[word] for row in members if row.is_given}
+    cuts = [form for form in by_form if _VARIABLE in form]
+    # Of two that are as strong the shorter one, then the first by its letters.
+    best = min(cuts, key=lambda form: (form not in given, -len(by_form[form]), len(form), form), default=_VARIABLE)
+    for form in cuts:
+        outvoted = best in given or len(by_form[best]) >= 2 * len(by_form[form])
+        if form != best and form not in given and outvoted:
+            yield from _changed(word, by_form[form], best)
+    if best in given or (not any(_VARIABLE not in form for form in given) and _is_doubted(word, members, diversity)):
+        for form in by_form.keys() - cuts:
+            yield from _changed(word, by_form[form], best)
+
+
+def _changed(word: int, rows: Iterable[_Row], form: str) -> Iterable[tuple[int, _Row, str]]:
+    """Cut a word of `rows` by `form`, where it fits and no person has said otherwise."""
+    return [(word, row, form) for row in rows if not row.is_given and _fits(form, row.texts[word])]
+
+
+def _is_doubted(word: int, members: Sequence[_Row], diversity: float) -> bool:
+    """Weigh the odds of the different texts of a word, each by its mean, together with how many there are."""
+    by_text: dict[str, list[float]] = defaultdict(list)
+    for row in members:
+        by_text[row.texts[word]].append(row.odds[word])
+    is_cut_somewhere = any(_VARIABLE in row.forms[word] for row in members)
+    if len(by_text) < _LEAST_DIFFERENT and not is_cut_somewhere:
+        return False
+    return _mean([_mean(values) for values in by_text.values()]) + diversity * math.log(len(by_text)) > 0
 
 
 def _has_letter(forms: Sequence[str], without: int) -> bool:
@@ -188,9 +207,9 @@ def _fits(form: str, text: str) -> bool:
 
 
 def _spans(row: _Row) -> tuple[Span, ...]:
-    """Turn the words' forms into spans of the message; parameters that touch are one."""
-    spans: list[Span] = []
-    for (start, _), text, form in zip(row.words, row.texts, row.forms, strict=True):
-        for left, right in _pieces(form, text) or ():
-            spans.append((start + left, start + right))
-    return tuple(spans)
+    """Turn the words' forms into spans of the message."""
+    return tuple(
+        (start + left, start + right)
+        for (start, _), text, form in zip(row.words, row.texts, row.forms, strict=True)
+        for left, right in _pieces(form, text) or ()
+    )
