@@ -19,10 +19,10 @@ _LOSSES = ("loss", "validation_loss")
 
 def run(method: Method, about: str, arguments: Sequence[str] | None = None) -> int:
     """Run a command that teaches by `method`; returns the exit code."""
-    chosen = _arguments(method, about, arguments)
+    chosen = argument_parser(method.replace("-", "_"), about).parse_args(arguments)
     try:
         configuration = Configuration.from_arguments(chosen, method)
-        sources = _sources(chosen)
+        sources = read_sources(chosen)
         report = taught(sources, chosen.out, chosen.start, configuration, device=chosen.device, fresh=chosen.fresh)
     except LogloomError as error:
         print(error, file=sys.stderr)
@@ -66,8 +66,8 @@ def _chosen_step(report: dict[str, object]) -> float | None:
     )
 
 
-def _arguments(method: Method, about: str, arguments: Sequence[str] | None) -> argparse.Namespace:
-    name = method.replace("-", "_")
+def argument_parser(name: str, about: str) -> argparse.ArgumentParser:
+    """Make the options that the command `training.NAME` shares with the others that learn from sources."""
     parser = argparse.ArgumentParser(
         prog=f"python -m training.{name}", description=about, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -81,18 +81,28 @@ def _arguments(method: Method, about: str, arguments: Sequence[str] | None) -> a
     parser.add_argument("--fresh", action="store_true", help="replace an earlier run in that folder")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
     Configuration.add_arguments(parser)
-    return parser.parse_args(arguments)
+    return parser
 
 
-def _sources(chosen: argparse.Namespace) -> list[Source]:
+def read_sources(chosen: argparse.Namespace) -> list[Source]:
+    """Read the sources that were named on the command line.
+
+    Raises:
+        WrongLabels: labelled lines can't be read, or a template does not fit its line.
+        WrongSettings: two sources have one name, or a log can't be read.
+
+    """
     names = [name for name, _, _ in chosen.source]
     if len(set(names)) < len(names):
         raise WrongSettings(f"two sources have one name: {', '.join(names)}")
     return [
-        Source(
-            name=name,
-            log=[message for message in read_messages([Path(log)], header=chosen.header) if message],
-            shots=read_pairs(Path(pairs)),
-        )
+        Source(name=name, log=_read_log(Path(log), chosen.header), shots=read_pairs(Path(pairs)))
         for name, log, pairs in chosen.source
     ]
+
+
+def _read_log(path: Path, header: str) -> list[str]:
+    try:
+        return [message for message in read_messages([path], header=header) if message]
+    except OSError as error:
+        raise WrongSettings(f"{path} can't be read: {error.strerror or error}.") from error
