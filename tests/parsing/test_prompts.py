@@ -1,9 +1,11 @@
 """Soft prompts: their file, what may be in it, and rows of many prompts in one micro-batch."""
 
 import json
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import numpy as np
 import pytest
 import torch
@@ -317,3 +319,25 @@ def test_the_encoder_names_its_files(broken: Path) -> None:
     config = json.loads((broken / CONFIG).read_text())
     (broken / CONFIG).write_text(json.dumps(config | {"layer_norm_eps": 0.1}))
     assert before != encoder_version(broken)
+
+
+def test_the_hub_gives_prompts_and_known_templates_too(
+    broken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is fetched by a hub's name parses as the folder that was put there."""
+    write_known(broken / KNOWN, [Template.from_text("took <*> s")])
+    write_known(prompt_folder(broken, "mail") / KNOWN, [Template.from_text("sent <*>")])
+    (broken / "training.log").write_text("not fetched")
+
+    def fetch(name: str, *, allow_patterns: list[str]) -> str:
+        files = [str(file.relative_to(broken)) for file in broken.rglob("*") if file.is_file()]
+        for file in files:
+            if not any(fnmatch(file, pattern) for pattern in allow_patterns):
+                continue
+            (tmp_path / name / file).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / name / file).write_bytes((broken / file).read_bytes())
+        return str(tmp_path / name)
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", fetch)
+    assert checkpoint_version("team/parser", "mail") == checkpoint_version(broken, "mail")
+    assert not (tmp_path / "team" / "parser" / "training.log").exists()
