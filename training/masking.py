@@ -60,7 +60,8 @@ class Masked:
 def masked(rows: Sequence[Tokens], share: float, rng: np.random.Generator) -> Masked:
     """Choose a share of each row's words, at least one of several.
 
-    Marks and what holds a digit are no words: nobody can guess a request's number. Of the chosen, 80% are hidden, 10% get tokens of other rows with their features, 10% stay.
+    Marks and what holds a digit are no words: nobody can guess a request's number. Of the chosen, 80% are hidden, 10%
+    get tokens of other rows with their features, 10% stay.
     """
     is_word = [_in_words(row) for row in rows]
     ids = np.concatenate([row.ids[flags] for row, flags in zip(rows, is_word, strict=True)])

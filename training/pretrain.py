@@ -3,8 +3,8 @@
 Masks whole words (Devlin et al., 2019) without their character features, and guesses them by a head that is thrown
 away afterwards. Lines that differ in words with digits alone are of one kind and count by the square root of their
 number, so that a million equal lines teach once. The tagger's own head stays, and its labels on the same lines are held
-where they were. Writes a run folder with a checkpoint that every other command takes up with `--start`. Prompts and
-known templates of the checkpoint that it starts from are left behind: they were made for the encoder as it was.
+where they were. Writes a run folder with a checkpoint that the other commands go on from. Prompts and known templates
+of the checkpoint that it starts from are left behind: they were made for the encoder as it was.
 """
 
 import argparse
@@ -67,7 +67,7 @@ class Configuration:
     """All that decides a run."""
 
     logs: tuple[str, ...]
-    start: str = BASE
+    model: str = BASE
     name: str = ""
     header: str = "auto"
     seed: int = 1
@@ -385,7 +385,7 @@ def pretrain(configuration: Configuration, run: RunFolder, group: Group) -> dict
     if configuration.threads:
         torch.set_num_threads(configuration.threads)
     seeded(configuration.seed)
-    folder = checkpoint_folder(configuration.start)
+    folder = checkpoint_folder(configuration.model)
     about = read_about(folder)
     network, config, tokenizer = continued(folder)
     kinds = Kinds(configuration.kinds, configuration.seed)
@@ -456,7 +456,7 @@ def origin(configuration: Configuration, lines: int) -> str:
     options = " ".join(
         f"--{name.replace('_', '-')} {value}"
         for name, value in asdict(configuration).items()
-        if name not in {"logs", "start", "device", "threads"} and value != getattr(plain, name)
+        if name not in {"logs", "model", "device", "threads"} and value != getattr(plain, name)
     )
     return f"python -m training.pretrain {options}".strip() + f", {lines} lines of unlabelled logs"
 
@@ -471,7 +471,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, default=Path("runs/pretrain"), help="the run folder")
     parser.add_argument("--fresh", action="store_true", help="replace what an earlier run left in the folder")
     shown = {
-        "start": "the checkpoint to go on from: base, a folder, or a name on the Hugging Face hub",
+        "model": "the checkpoint to go on from: base, a folder, or a name on the Hugging Face hub",
         "name": "the new checkpoint's name; empty adds -pretrained to the old one",
         "header": "what stands before the messages: auto, none, a preset's name, or a declared format",
         "seed": "of everything that is drawn",
