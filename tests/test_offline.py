@@ -89,7 +89,7 @@ async def test_whatever_a_file_holds_lines_stay_lines(lines: list[bytes]) -> Non
     """Random bytes give as many strict JSON lines as there were lines, each with its text."""
     async with file_parser(unparsable=b"boom") as file:
         events = await parsed(file, lines)
-    stripped = [line.removesuffix(b"\n").removesuffix(b"\r") for line in lines]
+    stripped = [line.rstrip(b"\r\n") for line in lines]
     bodies = [event["body"] for event in events]
     for line, text, body in zip(lines, stripped, bodies, strict=True):
         assert body in {line.decode(errors="replace"), text.decode(errors="replace")}
