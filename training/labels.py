@@ -195,11 +195,22 @@ def complaint(message: str, template: str) -> str | None:
     """Say what is wrong with a pair, None if nothing is."""
     if not template.strip():
         return "the template is empty"
+    if not _is_writable(message + template):
+        return f"{_shown(message)} or its template holds half a character, a lone surrogate: write it in UTF-8"
     if any(map(str.isalpha, message)) and not any(map(str.isalpha, template.replace(WILDCARD, ""))):
         return f"the template {_shown(template)} keeps no letter of {_shown(message)}: it would match any line"
     if aligned(message, template) is None:
         return f"the template {_shown(template)} does not match {_shown(message)}"
     return None
+
+
+def _is_writable(text: str) -> bool:
+    """Tell whether a text stands for bytes: JSON can spell some that do not."""
+    try:
+        text.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def read_pairs(path: Path | str) -> list[Pair]:

@@ -8,17 +8,19 @@ import random
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from training.labels import Pair, aligned
+from training.labels import Pair, aligned, collapsed
 from worker.parsing.known import KnownTemplates
-from worker.parsing.parser import byte_spans, decoded
+from worker.parsing.parser import cut_template, decoded
 from worker.parsing.spans import Span
 from worker.parsing.templates import Template
 from worker.parsing.types import parameter_type
 
 _DIGIT = re.compile(r"\d")
 _SIGNABLE = "integer"
+#: Drawings of other digits, of which one mostly is of the value's type.
+_MOST_DRAWINGS = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,19 +38,19 @@ def shot_templates(shots: Iterable[Pair]) -> list[Template]:
 
     A pair that does not align gives none: `labels.complaint` tells why beforehand.
     """
-    found: dict[tuple[bytes, ...], list[bool]] = {}
+    found: dict[str, Template] = {}
     for pair in shots:
         spans = aligned(pair.message, pair.template)
-        if spans is None:
-            continue
-        cut = Template.cut(pair.message.encode(errors="surrogateescape"), byte_spans(pair.message, spans))
-        spacious = found.setdefault(cut.literals, [False] * len(cut.spacious))
-        for number, is_spacious in enumerate(cut.spacious):
-            spacious[number] |= is_spacious
-    return [
-        Template(literals=literals, spacious=tuple(spacious), names=("",) * len(spacious))
-        for literals, spacious in found.items()
-    ]
+        if spans is not None:
+            cut = cut_template(pair.message.encode(errors="surrogateescape"), pair.message, spans, 1.0)
+            found[cut.id] = widened(found.get(cut.id, cut), cut)
+    return list(found.values())
+
+
+def widened(template: Template, other: Template) -> Template:
+    """Let the parameters of a template hold white space where those of another, which is equal but for that, may."""
+    spacious = tuple(one or another for one, another in zip(template.spacious, other.spacious, strict=True))
+    return replace(template, spacious=spacious)
 
 
 def lessons(log: Iterable[str], shots: Sequence[Pair], *, per_template: int, seed: int) -> list[Lesson]:
@@ -59,13 +61,13 @@ def lessons(log: Iterable[str], shots: Sequence[Pair], *, per_template: int, see
     for pair in shots:
         spans = aligned(pair.message, pair.template)
         if spans is not None:
-            by_template[pair.template][pair.message] = tuple(span for span in spans if span[0] < span[1])
-    text_of = {template.id: pair.template for pair in shots for template in shot_templates([pair])}
+            by_template[collapsed(pair.template)][pair.message] = tuple(span for span in spans if span[0] < span[1])
+    text_of = {template.id: collapsed(pair.template) for pair in shots for template in shot_templates([pair])}
     given = {pair.message for pair in shots}
     for message in sorted(set(log) - given):
         template = known.find(message.encode(errors="surrogateescape"))
         if template is not None:
-            found = _character_spans(message, template)
+            found = character_spans(message, template)
             name = text_of.get(template.id, template.text)
             by_template[name][message] = tuple(span for span in found if span[0] < span[1])
     rng = random.Random(seed)
@@ -78,7 +80,7 @@ def lessons(log: Iterable[str], shots: Sequence[Pair], *, per_template: int, see
     return chosen
 
 
-def _character_spans(message: str, template: Template) -> list[Span]:
+def character_spans(message: str, template: Template) -> list[Span]:
     """Cut a message by a template that matches it."""
     raw = message.encode(errors="surrogateescape")
     spans = template.match(raw) or ()
@@ -98,7 +100,7 @@ class Variations:
         for lesson in of:
             for start, end in lesson.spans:
                 value = lesson.text[start:end]
-                pool[parameter_type(value.encode(errors="surrogateescape"))][value] = None
+                pool[_type(value)][value] = None
         self._pool = {kind: tuple(values) for kind, values in pool.items()}
 
     def varied(self, lesson: Lesson) -> Lesson:
@@ -115,11 +117,16 @@ class Variations:
 
     def _other(self, value: str) -> str:
         """Choose another value of its type that the log has, or change its digits."""
-        kind = parameter_type(value.encode(errors="surrogateescape"))
+        kind = _type(value)
         others = self._pool.get(kind, ())
         if not _DIGIT.search(value) or (len(others) > 1 and self._rng.random() < 0.5):
             return self._rng.choice(others) if others else value
-        changed = _DIGIT.sub(lambda _: str(self._rng.randrange(10)), value)
+        drawings = (_DIGIT.sub(lambda _: str(self._rng.randrange(10)), value) for _ in range(_MOST_DRAWINGS))
+        changed = next((drawn for drawn in drawings if _type(drawn) == kind), value)
         if kind == _SIGNABLE and self._rng.random() < 0.1:
             changed = changed.lstrip("-") if changed.startswith("-") else f"-{changed}"
         return changed
+
+
+def _type(value: str) -> str:
+    return parameter_type(value.encode(errors="surrogateescape"))

@@ -146,7 +146,7 @@ def test_a_given_constant_protects_its_neighbours() -> None:
 
 
 def test_two_given_cuts_stand_side_by_side() -> None:
-    """No given template, nor a message that is cut like one, is changed by another one; the most heard one outvotes."""
+    """Neither given templates nor messages that are cut like one are changed; the one of most messages outvotes."""
     found = settled(
         cut("at {a} x", is_given=True), cut("at {b}-{c} x", is_given=True), cut("at {d}-{e} x"),
         cut("at {f}-{g}-{h} x"), cut("at {f}_{g} x"),

@@ -192,7 +192,6 @@ class EncoderParser:
         templates = [self._known_template(*asked) for asked in zip(messages, prompts, strict=True)]
         unknown = [row for row, known in enumerate(templates) if known is None]
         for row, text, tokens, scores in self._read(messages, prompts, unknown):
-            self.tokens += len(tokens.ids)
             templates[row] = template(messages[row], text, tokens, scores, cuts=self._tagger.cuts_of(prompts[row]))
         return templates
 
@@ -221,7 +220,7 @@ class EncoderParser:
         """Score the messages of `rows` that are not too long; yields the row, its text, its tokens and their scores."""
         rows = [row for row in rows if len(messages[row]) <= self._max_message_bytes]
         texts = [decoded(messages[row]) for row in rows]
-        tokens = self._tagger.tokenize([_ESCAPED.sub("\ufffd", text[: first_line(text)]) for text in texts])
+        tokens = self._tagger.tokenize([readable(text) for text in texts])
         read = [
             (row, text, found)
             for row, text, found in zip(rows, texts, tokens, strict=True)
@@ -229,6 +228,7 @@ class EncoderParser:
         ]
         scores = self._scores([found for _, _, found in read], [prompts[row] for row, _, _ in read])
         for (row, text, found), score in zip(read, scores, strict=True):
+            self.tokens += len(found.ids)
             yield row, text, found, score
 
     def _known_template(self, message: bytes, prompt: str | None) -> Template | None:
@@ -288,6 +288,11 @@ class EncoderParser:
 def decoded(message: bytes) -> str:
     """Decode a message so that every character gives back its bytes."""
     return message.decode(errors="surrogateescape")
+
+
+def readable(text: str) -> str:
+    """Take what the tagger reads of a decoded message: its first line, with U+FFFD for what is no UTF-8."""
+    return _ESCAPED.sub("\ufffd", text[: first_line(text)])
 
 
 def padded_width(length: int) -> int:
