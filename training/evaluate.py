@@ -37,8 +37,8 @@ T = TypeVar("T")
 #: What is measured beside ours: Brain once more with the separators that its authors give to some systems.
 PEERS: tuple[Baseline, ...] = (*BASELINES, Brain(separators=",:=()[]", name="Brain, brackets too"))
 _ROOT = Path(__file__).parents[1]
-#: Code that decides no figure.
-_UNDECIDING = frozenset({"evaluate.py", "report.py", "summary.py", "label.py", "sample.py", "mine.py"})
+#: Code that decides no figure, of all that is imported here.
+_UNDECIDING = frozenset({"training.evaluate", "training.report", "training.summary", "training.processes"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,10 +83,10 @@ def variant_name(trial: Trial) -> str:
 
 def key_of(trial: Trial, log: LabelledLog, conditions: Conditions) -> str:
     """Digest all that decides a trial's figures: code, labels, start, settings. Another one is another trial."""
-    sources = [*(_ROOT / "training").glob("*.py"), *(_ROOT / "worker" / "parsing").rglob("*.py")]
     digest = hashlib.sha256()
-    for source in sorted(source for source in sources if source.name not in _UNDECIDING):
-        digest.update(source.read_bytes())
+    for name, module in sorted(sys.modules.items()):
+        if name.startswith(("training.", "worker.parsing.")) and name not in _UNDECIDING and module.__file__:
+            digest.update(Path(module.__file__).read_bytes())
     decides = [
         asdict(trial),
         asdict(conditions.configuration),

@@ -119,8 +119,13 @@ def systems_of(found: Mapping[str, Any]) -> list[str]:
 
 
 def _draw_bars(axes: Any, found: Mapping[str, Any], figure: str) -> None:
-    """Draw a figure by system, the mean first; whiskers reach from the worst seed to the best."""
-    systems, parsers = systems_of(found), _parsers(found)
+    """Draw a figure by system, the mean first; whiskers reach from the worst seed to the best.
+
+    Of each method the variant of most shots is drawn: more bars can't be told apart.
+    """
+    systems = systems_of(found)
+    most = {_method(one): one["name"] for one in sorted(found["variants"], key=_shots)}
+    parsers = [(one, colour) for one, colour in _parsers(found) if most.get(_method(one), one["name"]) == one["name"]]
     width = 0.84 / max(1, len(parsers))
     for number, (one, colour) in enumerate(parsers):
         bars = [(0, one["mean"].get(figure)), *(
@@ -144,7 +149,7 @@ def _draw_bars(axes: Any, found: Mapping[str, Any], figure: str) -> None:
     axes.set_xticks([0, *(place + 0.3 for place in range(1, len(systems) + 1))], ["mean", *systems])
     axes.get_xticklabels()[0].set_fontweight("bold")
     axes.tick_params(axis="x", length=0, rotation=20 if len(systems) > 6 else 0)
-    axes.set(title=figure, ylim=(0, 1.02), axisbelow=True)
+    axes.set(title=figure, ylim=(0, 1.02), xlim=(-0.6, len(systems) + 0.9), axisbelow=True)
     axes.grid(axis="y", color="#e4e4e4")
 
 
@@ -220,7 +225,7 @@ def _draw_mistakes(axes: Any, found: Mapping[str, Any]) -> None:
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x", color="#e4e4e4")
     if any(left):
-        axes.legend(frameon=False, loc="best")
+        axes.legend(frameon=False, loc="upper left", bbox_to_anchor=(0, -0.14), ncols=2, columnspacing=1)
 
 
 def page(found: Mapping[str, Any]) -> str:
