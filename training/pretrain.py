@@ -83,7 +83,7 @@ class Configuration:
     batch_tokens: int = 1024
     #: Share of words to guess.
     mask: float = 0.15
-    learning_rate: float = 5e-5
+    learning_rate: float = 1e-4
     head_learning_rate: float = 2e-3
     warm_up: float = 0.1
     #: Train only the last n layers; 0 trains all. The embeddings are never trained.

@@ -138,7 +138,7 @@ def draw_curves(
     mpl.use("Agg")
     from matplotlib import pyplot as plt  # noqa: PLC0415 - after the backend is chosen
 
-    figure, losses = plt.subplots(figsize=(8, 4.5))
+    figure, losses = plt.subplots(figsize=(8, 4.5), layout="constrained")
     shares = losses.twinx() if right else losses
     for place, name in enumerate([*left, *right]):
         chosen = [point for point in points if name in point]
@@ -150,15 +150,15 @@ def draw_curves(
             label=name.replace("_", " "),
         )
     losses.set(xlabel=x.replace("_", " "), ylabel="loss")
-    # A logarithm needs something above zero.
-    if any(point.get(name, 0) > 0 for point in points for name in left):
+    values = [point[name] for point in points for name in left if name in point]
+    if values and 0 < 10 * min(values) < max(values):
         losses.set_yscale("log")
     if right:
         shares.set(ylabel="share", ylim=(0, 1))
     if mark is not None:
         losses.axvline(mark, color="grey", linestyle="--", label="chosen")
-    figure.legend(loc="upper right")
-    figure.savefig(path, dpi=100, bbox_inches="tight")
+    figure.legend(loc="outside upper center", ncols=len(left) + len(right) + 1)
+    figure.savefig(path, dpi=100)
     plt.close(figure)
 
 
@@ -351,8 +351,9 @@ class Group:
 def distributed(device: str = "auto") -> Iterator[Group]:
     """Take part in the processes that a launcher started, or be alone where none did.
 
-    `torchrun --nproc-per-node 2 -m training.pretrain ...` starts two, on one machine or several; `accelerate launch`
-    does the same. `device` is `auto`, `cpu` or `cuda`; each process takes the GPU of its place on its machine.
+    `torchrun --nproc-per-node 2 -m training.pretrain ...` starts two, on one machine or several; so does `accelerate
+    launch --multi_gpu`. torchrun refuses options that could be short for several of its own, such as `--start`.
+    `device` is `auto`, `cpu` or `cuda`; each process takes the GPU of its place on its machine.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     on_gpu = device.startswith("cuda") or (
