@@ -91,7 +91,7 @@ def test_what_is_hidden_does_not_tell() -> None:
     def loss(place: int) -> float:
         other_ids, other_features = ids.clone(), features.clone()
         other_ids[0, place], other_features[0, place] = 12, 3
-        return float(head(other_ids, other_features, mask, hidden, wanted))
+        return float(head(other_ids, other_features, mask, hidden, wanted).item())
 
     before = head(ids, features, mask, hidden, wanted).item()
     assert before == loss(1)
