@@ -12,9 +12,11 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -29,7 +31,7 @@ from training.runs import machine
 from training.summary import Figures, Summary, summary, tables
 from training.teaching import METHODS, Configuration, Method
 from training.trials import Conditions, Measured, Trial, figures_of, lines_by_kind, measure
-from worker.errors import LogloomError, WrongLabels
+from worker.errors import LogloomError, WrongLabels, WrongSettings
 from worker.parsing.checkpoint import checkpoint_folder, checkpoint_version
 
 T = TypeVar("T")
@@ -83,18 +85,24 @@ def variant_name(trial: Trial) -> str:
 
 def key_of(trial: Trial, log: LabelledLog, conditions: Conditions) -> str:
     """Digest all that decides a trial's figures: code, labels, start, settings. Another one is another trial."""
-    digest = hashlib.sha256()
-    for name, module in sorted(sys.modules.items()):
-        if name.startswith(("training.", "worker.parsing.")) and name not in _UNDECIDING and module.__file__:
-            digest.update(Path(module.__file__).read_bytes())
     decides = [
+        code_digest(),
         asdict(trial),
         asdict(conditions.configuration),
         checkpoint_version(conditions.start),
         [conditions.device, conditions.threads, conditions.measures_worker, conditions.is_alone],
         [log.messages, log.templates],
     ]
-    digest.update(json.dumps(decides).encode())
+    return hashlib.sha256(json.dumps(decides).encode()).hexdigest()
+
+
+@cache
+def code_digest() -> str:
+    """Digest the code that decides figures, as it was when first asked."""
+    digest = hashlib.sha256()
+    for name, module in sorted(sys.modules.items()):
+        if name.startswith(("training.", "worker.parsing.")) and name not in _UNDECIDING and module.__file__:
+            digest.update(Path(module.__file__).read_bytes())
     return digest.hexdigest()
 
 
@@ -296,10 +304,11 @@ def evaluate(given: argparse.Namespace, command: str) -> int:
     """Run what the options ask for.
 
     Raises:
-        LogloomError: the data, the checkpoint or the configuration can't be read.
+        LogloomError: the data, the checkpoint or the configuration can't be read, or a package is missing.
 
     """
     logs = chosen_logs(given.data, given.only)
+    refuse_missing({"drain3": given.peers and "--no-peers", "matplotlib": (given.html or given.png) and "no picture"})
     cores = int(str(machine()["cores"]))
     jobs = given.jobs or (min(cores, 4) if torch.cuda.is_available() else cores)
     conditions = Conditions(
@@ -338,6 +347,19 @@ def evaluate(given: argparse.Namespace, command: str) -> int:
     for failed in evaluation.failed:
         print(f"FAILED: {failed.name}: {failed.reason}")
     return 1 if evaluation.failed else 0
+
+
+def refuse_missing(needed: Mapping[str, str | bool | None]) -> None:
+    """Refuse to begin hours of work that a missing package would end; `needed` says what to ask for instead of it.
+
+    Raises:
+        WrongSettings: a package is needed and not there.
+
+    """
+    missing = {package: instead for package, instead in needed.items() if instead and find_spec(package) is None}
+    if missing:
+        asked = ", ".join(f"{package} (or ask for {instead})" for package, instead in missing.items())
+        raise WrongSettings(f"The evaluation needs {asked}: install the extras `training` and `bench`.")
 
 
 def chosen_logs(data: Sequence[str], only: Sequence[str] | None) -> list[LabelledLog]:

@@ -133,6 +133,8 @@ def measure(
         LogloomError: what teaching or parsing raises.
 
     """
+    if all(template is None for template in log.templates):
+        raise ValueError("no line has an oracle template: there is nothing to compare with")
     torch.set_num_threads(conditions.threads)
     shots = labelled(log, chosen(log.messages, trial.shots, seed=trial.seed) if trial.shots else ())
     out = conditions.checkpoints / trial.name

@@ -19,12 +19,13 @@ from training.evaluate import (
     main,
     options,
     peers_of,
+    refuse_missing,
     trials_of,
     variant_name,
 )
 from training.teaching import Configuration
 from training.trials import Conditions, Measured, Trial
-from worker.errors import WrongLabels
+from worker.errors import WrongLabels, WrongSettings
 
 LOGHUB = Path(__file__).parents[3] / "shared" / "data" / "loghub-2k"
 
@@ -126,6 +127,13 @@ def test_systems_that_are_not_there(tmp_path: Path, capsys: pytest.CaptureFixtur
         chosen_logs([str(tmp_path)], ["Shop"])
     assert 1 == main([str(tmp_path / "none")])
     assert "does not exist" in capsys.readouterr().err
+
+
+def test_missing_packages_are_told_first() -> None:
+    """A package that is needed and not there is named, with what to do without it; one that is not needed is not."""
+    refuse_missing({"torch": "nothing", "no_such_package": None})
+    with pytest.raises(WrongSettings, match=r"no_such_package \(or ask for --no-such\)"):
+        refuse_missing({"no_such_package": "--no-such"})
 
 
 def test_a_whole_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
