@@ -327,11 +327,12 @@ def evaluate(given: argparse.Namespace, command: str) -> int:
     given.out.mkdir(parents=True, exist_ok=True)
     # Before the trials, so that nothing runs beside while the peers' speed is taken.
     peers = [peer for log in logs for peer in peers_of(log)] if given.peers else []
+    code = commit()  # what is measured is what is there now, not what is there in the end
     evaluation = Evaluation(logs, conditions, given.out, jobs=jobs)
     measured = evaluation.run(trials, fresh=given.fresh)
     about: dict[str, object] = {
         "machine": machine() | {"jobs": jobs, "threads": conditions.threads},
-        "commit": commit(),
+        "commit": code,
         "label_version": {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in label_files(given.data)},
         "model": checkpoint_version(conditions.start),
         "configuration": asdict(conditions.configuration),

@@ -113,6 +113,7 @@ COLUMNS = (
     ("F1 spans", "spans.F1"),
     ("PA worker", "settled.PA"),
     ("lines/s", "lines_per_second"),
+    ("lines/CPU s", "lines_per_cpu_second"),
     ("distinct/s", "distinct_lines_per_second"),
     ("train s", "training_seconds"),
     ("teach CPU s", "teaching_cpu_seconds"),
