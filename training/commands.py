@@ -7,8 +7,10 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import torch
+
 from training.labels import read_pairs
-from training.runs import RunFolder, draw_curves, machine
+from training.runs import CHECKPOINT, RunFolder, draw_curves, machine
 from training.sample import read_messages
 from training.teaching import Configuration, Method, Source, teach_sources
 from worker.errors import LogloomError, WrongSettings
@@ -35,7 +37,14 @@ def run(method: Method, about: str, arguments: Sequence[str] | None = None) -> i
 def taught(
     sources: Sequence[Source], out: Path, start: str, configuration: Configuration, *, device: str, fresh: bool
 ) -> dict[str, object] | None:
-    """Teach `sources` and write the run folder `out`; returns the report, None in processes that are not the first."""
+    """Teach `sources` and write the run folder `out`; returns the report, None in processes that are not the first.
+
+    Raises:
+        WrongModel, WrongSettings: as `teach_sources`; the run folder is that of `start`, or of an earlier run.
+
+    """
+    if Path(start).resolve() == (out / CHECKPOINT).resolve():
+        raise WrongSettings(f"{start} can't be started from and written at once: name another run folder")
     is_first = int(os.environ.get("RANK", "0")) == 0  # a launcher of several processes numbers them
     if is_first:
         run_folder = RunFolder.open(out, fresh=fresh)
@@ -47,7 +56,7 @@ def taught(
         "checkpoint": str(found[0].checkpoint),
         "prompts": [one.prompt for one in found],
         "seconds": found[0].seconds,
-        "machine": machine(),
+        "machine": machine(None if device == "auto" else torch.device(device)),
         **found[0].report,
     }
     curve = found[0].report.get("curve")
@@ -59,7 +68,7 @@ def taught(
 
 def _chosen_step(report: dict[str, object]) -> float | None:
     """Find the step that early stopping chose."""
-    curve, best = report["curve"], report.get("validation_loss")
+    curve, best = report.get("curve"), report.get("validation_loss")
     points = curve if isinstance(curve, list) else []
     return next(
         (float(point["step"]) for point in points if best is not None and point.get("validation_loss") == best), None
@@ -76,7 +85,7 @@ def argument_parser(name: str, about: str) -> argparse.ArgumentParser:
         help="a source: its name, its unlabelled log (gz too), its labelled lines (CSV or JSON Lines); may be repeated",
     )  # fmt: skip
     parser.add_argument("--header", default="auto", help="header format of the logs, `auto` or `none`")
-    parser.add_argument("--start", default=BASE, help="checkpoint to start from: `base`, a folder, or a hub's name")
+    parser.add_argument("--model", dest="start", default=BASE, help="checkpoint to start from: `base`, a folder, or a name on the hub")
     parser.add_argument("--out", type=Path, required=True, help="run folder to write")
     parser.add_argument("--fresh", action="store_true", help="replace an earlier run in that folder")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")

@@ -1,4 +1,4 @@
-"""Low-rank updates (LoRA, Hu et al., 2021) of an encoder's attention and feed-forward layers, by `peft`.
+"""Low-rank updates (LoRA, Hu et al., 2021) of all linear layers of an encoder, by `peft`.
 
 They are merged into the weights before a checkpoint is written, so that serving them costs nothing.
 """
@@ -7,22 +7,23 @@ from typing import Any, cast
 
 from torch import nn
 
+from worker.errors import WrongSettings
 from worker.parsing.model import Network
-
-#: The layers that are updated, by the ends of their names: our own BERT's and Hugging Face's.
-_TARGETS = ("query", "key", "value", "dense")
 
 
 def add_lora(network: Network, rank: int) -> list[nn.Parameter]:
     """Put updates of `rank` beside the encoder's linear layers; returns what is to be trained.
 
     Raises:
-        ImportError: peft is missing; it comes with the extra `training`.
+        WrongSettings: peft is not installed.
 
     """
-    from peft import LoraConfig, inject_adapter_in_model  # noqa: PLC0415 - slow to import, and only here
-
-    config = LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.05, target_modules=list(_TARGETS))
+    try:
+        from peft import LoraConfig, inject_adapter_in_model  # noqa: PLC0415 - slow to import, and only here
+    except ImportError as error:
+        raise WrongSettings("lora_rank needs peft: pip install 'logloom[training]'") from error
+    layers = [name for name, module in network.encoder.named_modules() if isinstance(module, nn.Linear)]
+    config = LoraConfig(r=rank, lora_alpha=2 * rank, lora_dropout=0.05, target_modules=layers)
     inject_adapter_in_model(config, network.encoder)
     return [parameter for name, parameter in network.encoder.named_parameters() if "lora_" in name]
 

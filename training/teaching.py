@@ -7,12 +7,14 @@ its soft prompt. The worker loads that folder and names the prompt in the source
 
 import argparse
 import json
+import math
 import random
 import time
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from shutil import copyfile
+from shutil import copyfile, copytree, rmtree
 from typing import Any, Literal, Self, cast, get_args
 
 import numpy as np
@@ -21,15 +23,24 @@ from torch import Tensor, nn
 
 from training.base import IGNORED, token_labels
 from training.encoder import continued
-from training.labels import Pair, aligned
-from training.lessons import Lesson, Variations, lessons, shot_templates
+from training.labels import Pair
+from training.lessons import Lesson, Variations, character_spans, lessons, shot_templates, widened
 from training.lora import add_lora, merge_lora
 from training.runs import Group, Progress, distributed, joules, seeded
 from worker.errors import WrongSettings
-from worker.parsing.checkpoint import FILES, KNOWN, PIECES, About, checkpoint_folder, prompt_folder, read_about
+from worker.parsing.checkpoint import (
+    FILES,
+    KNOWN,
+    PIECES,
+    PROMPTS,
+    About,
+    checkpoint_folder,
+    prompt_folder,
+    read_about,
+)
 from worker.parsing.known import KnownTemplates, write_known
 from worker.parsing.model import padded_rows, serving_dtype, special_tokens, tokenize, write_checkpoint
-from worker.parsing.parser import EncoderParser, byte_spans, sliced
+from worker.parsing.parser import EncoderParser, cut_template, readable, sliced
 from worker.parsing.prompts import Prompt, PromptBatch, write_prompt
 from worker.parsing.settling import Candidate, settle
 from worker.parsing.templates import Template
@@ -46,6 +57,52 @@ _MOST_KNOWN = 10_000
 _CURVE_STEPS = 10
 #: Batches that are drawn and sorted by length together, so that little is padded.
 _BATCHES_SORTED = 8
+
+
+#: Of each figure of a configuration, the least and the most that is allowed.
+_LIMITS: dict[str, tuple[float, float]] = {
+    "seed": (0, 2**63 - 1),
+    "steps": (1, math.inf),
+    "batch_lessons": (1, math.inf),
+    "learning_rate": (0, 1),
+    "head_learning_rate": (0, 1),
+    "prompt_learning_rate": (0, 1),
+    "weight_decay": (0, 1),
+    "warm_up": (0, 1),
+    "label_smoothing": (0, 1),
+    "layers": (0, math.inf),
+    "lora_rank": (0, math.inf),
+    "prompt_length": (0, 100),
+    "prefix_length": (0, 100),
+    "swapped": (0, 1),
+    "lines_per_template": (1, math.inf),
+    "validation": (0, 0.5),
+    "looks": (1, math.inf),
+    "patience": (0, math.inf),
+    "diversity": (0, 1000),
+}
+_CHOICES: dict[str, tuple[str, ...]] = {"method": METHODS, "order": ORDERS}
+
+
+def _is_allowed(name: str, value: object, default: object) -> bool:
+    """Tell whether a value of a configuration has the type of its default and lies within its limits."""
+    if name in _CHOICES:
+        return value in _CHOICES[name]
+    if isinstance(default, bool) or isinstance(value, bool):
+        return type(value) is type(default)
+    least, most = _LIMITS[name]
+    return isinstance(value, (int, float) if isinstance(default, float) else int) and least <= value <= most
+
+
+def _allowed(name: str, default: object) -> str:
+    """Say what is allowed."""
+    if name in _CHOICES:
+        return ", ".join(_CHOICES[name])
+    if isinstance(default, bool):
+        return "true, false"
+    least, most = _LIMITS[name]
+    limits = f"{least:g} and more" if math.isinf(most) else f"{least:g} to {most:g}"
+    return limits if isinstance(default, float) else f"whole numbers, {limits}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,27 +145,11 @@ class Configuration:
     def __post_init__(self) -> None:
         """Refuse what can't be, all at once."""
         wrong = [
-            f"{name} is {value!r}; allowed: {allowed}"
-            for name, value, fits, allowed in (
-                ("method", self.method, self.method in METHODS, ", ".join(METHODS)),
-                ("order", self.order, self.order in ORDERS, ", ".join(ORDERS)),
-                ("steps", self.steps, self.steps >= 1, "1 and more"),
-                ("batch_lessons", self.batch_lessons, self.batch_lessons >= 1, "1 and more"),
-                ("layers", self.layers, self.layers >= 0, "0 and more"),
-                ("lora_rank", self.lora_rank, self.lora_rank >= 0, "0 and more"),
-                ("swapped", self.swapped, 0 <= self.swapped <= 1, "0 to 1"),
-                ("validation", self.validation, 0 <= self.validation <= 0.5, "0 to 0.5"),
-                ("looks", self.looks, self.looks >= 1, "1 and more"),
-                (
-                    "prompt_length and prefix_length",
-                    (self.prompt_length, self.prefix_length),
-                    min(self.prompt_length, self.prefix_length) >= 0 and self.prompt_length <= 100,
-                    "0 to 100",
-                ),
-            )
-            if not fits
+            f"{one.name} is {value!r}; allowed: {_allowed(one.name, one.default)}"
+            for one in fields(self)
+            if not _is_allowed(one.name, value := getattr(self, one.name), one.default)
         ]
-        if self.lora_rank and self.layers:
+        if not wrong and self.lora_rank and self.layers:
             wrong.append("lora_rank and layers are both set: low-rank updates leave all layers frozen")
         if wrong:
             raise WrongSettings("; ".join(wrong))
@@ -199,18 +240,17 @@ def teach_sources(
     """Teach the checkpoint `start` the logs of `sources`; writes `out/checkpoint`. One `Taught` for each, in order.
 
     Raises:
-        WrongModel: the checkpoint is broken.
-        WrongSettings: a method that learns got no labelled line.
+        WrongModel: the checkpoint is broken, or a source's name can't be that of a prompt.
+        WrongSettings: a method that learns got no labelled line that its template fits, two sources have one name, or
+            the encoder lacks what the configuration names.
 
     """
-    learns = configuration.method != "zero-shot"
-    if learns and not any(source.shots for source in sources):
-        raise WrongSettings(f"{configuration.method} needs labelled lines, and there are none")
     folder, checkpoint = checkpoint_folder(start), out / "checkpoint"
+    _check(sources, checkpoint, configuration)
     seeded(configuration.seed)
     seconds, report = 0.0, dict[str, object]()
     with distributed(device) as group:
-        if learns:
+        if configuration.method != "zero-shot":
             with joules() as energy:
                 began = time.perf_counter()
                 learner = Learner(folder, sources, configuration, group, notes=notes)
@@ -218,6 +258,7 @@ def teach_sources(
                 seconds = time.perf_counter() - began
             report = learner.report | {"joules": energy.joules}
             if group.is_first:
+                rmtree(checkpoint / PROMPTS, ignore_errors=True)  # of an earlier run, for other weights
                 learner.write(checkpoint)
         elif group.is_first:
             _copy(folder, checkpoint)
@@ -228,11 +269,25 @@ def teach_sources(
     return [Taught(checkpoint=checkpoint, prompt=source.name, seconds=seconds, report=report) for source in sources]
 
 
+def _check(sources: Sequence[Source], checkpoint: Path, configuration: Configuration) -> None:
+    """Refuse what would fail only after the training."""
+    names = [source.name for source in sources]
+    for name in names:
+        prompt_folder(checkpoint, name)
+    if len(set(names)) < len(names):
+        raise WrongSettings(f"two sources have one name: {', '.join(names)}")
+    if configuration.method != "zero-shot" and not any(shot_templates(source.shots) for source in sources):
+        raise WrongSettings(f"{configuration.method} needs labelled lines, and there are none")
+
+
 def _copy(folder: Path, checkpoint: Path) -> None:
-    """Copy a checkpoint as it is, so that what was made for its weights still fits."""
+    """Copy a checkpoint as it is, with its prompts and what it knows: all of that still fits."""
     checkpoint.mkdir(parents=True, exist_ok=True)
-    for name in FILES:
-        copyfile(folder / name, checkpoint / name)
+    for name in (*FILES, KNOWN):
+        if (folder / name).is_file():
+            copyfile(folder / name, checkpoint / name)
+    if (folder / PROMPTS).is_dir():
+        copytree(folder / PROMPTS, checkpoint / PROMPTS, dirs_exist_ok=True)
 
 
 def _write_known(
@@ -256,33 +311,28 @@ def settled_templates(
     parser: EncoderParser, prompt: str | None, log: Iterable[str], given: Sequence[Template], *, diversity: float
 ) -> list[Template]:
     """Cut every message of an unlabelled log and let the cuts settle; the templates of most lines come first."""
-    counts: dict[str, int] = {}
-    for message in log:
-        counts[message] = counts.get(message, 0) + 1
+    counts = Counter(log)
     messages = sorted(counts, key=lambda message: (-counts[message], message))[:_MOST_SETTLED]
     known = KnownTemplates(given)
-    raw = [message.encode(errors="surrogateescape") for message in messages]
-    candidates = []
-    for message, bytes_, cut in zip(messages, raw, parser.candidates(raw, prompt=prompt), strict=True):
-        labelled = known.find(bytes_)
-        spans = None if labelled is None else aligned(message, labelled.text)
-        if spans is not None:
-            candidates.append(Candidate(text=message, spans=spans, is_given=True))
-        elif cut is not None:
-            candidates.append(cut)
-    lines: dict[str, int] = {}
+    raw = {message: message.encode(errors="surrogateescape") for message in messages}
+    labelled = {message: template for message in messages if (template := known.find(raw[message])) is not None}
+    others = [message for message in messages if message not in labelled]
+    cuts = parser.candidates([raw[message] for message in others], prompt=prompt)
+    candidates = [
+        *(
+            Candidate(text=message, spans=tuple(character_spans(message, template)), is_given=True)
+            for message, template in labelled.items()
+        ),
+        *(cut for cut in cuts if cut is not None),
+    ]
+    lines = Counter[str]()
     templates: dict[str, Template] = {}
     for candidate, spans in zip(candidates, settle(candidates, diversity=diversity), strict=True):
-        whole = candidate.text.encode(errors="surrogateescape")
-        template = Template.cut(whole, byte_spans(candidate.text, spans))
-        if candidate.is_given or template.match(whole) is None:
+        template = cut_template(raw[candidate.text], candidate.text, spans, 1.0)
+        if candidate.is_given or template.match(raw[candidate.text]) is None:
             continue
-        lines[template.id] = lines.get(template.id, 0) + counts[candidate.text]
-        # One whose parameter held white space somewhere may hold it everywhere: it is the same template.
-        before = templates.setdefault(template.id, template)
-        if before.spacious != template.spacious:
-            both = tuple(one or other for one, other in zip(before.spacious, template.spacious, strict=True))
-            templates[template.id] = replace(before, spacious=both)
+        lines[template.id] += counts[candidate.text]
+        templates[template.id] = widened(templates.get(template.id, template), template)
     return sorted(templates.values(), key=lambda template: (-lines[template.id], template.id))
 
 
@@ -309,9 +359,11 @@ class Learner:
         self._network.to(group.device)
         self._special = special_tokens(self._tokenizer)
         self._dtype = serving_dtype(group.device)
+        #: Made when the first stage that learns them begins.
         self._prompts: dict[str, Prompt] = {}
-        if configuration.method in {"prompt-tune", "fuse"}:
-            self._prompts = {source.name: self._new_prompt(source.name) for source in sources}
+        depth = self._config["num_hidden_layers"]
+        if configuration.layers > depth:
+            raise WrongSettings(f"layers is {configuration.layers}; the encoder has {depth}")
         self._lessons = [
             (source.name, lesson)
             for source in sources
@@ -372,19 +424,23 @@ class Learner:
             "joint": ((True, True),),
         }
         method = self._configuration.method
-        for number, (weights, prompts) in enumerate(stages[self._configuration.order if method == "fuse" else method]):
-            # In the first stage of fine-tune-first there are no prompts yet to run with.
-            uses_prompts = bool(self._prompts) and (prompts or number > 0)
-            self._stage(weights=weights, prompts=prompts, uses_prompts=uses_prompts)
+        for weights, prompts in stages[self._configuration.order if method == "fuse" else method]:
+            self._stage(weights=weights, prompts=prompts)
         self._network.eval()
         self.report["curve"] = self.curve
         self.report["lessons"] = len(self._lessons)
 
-    def _stage(self, *, weights: bool, prompts: bool, uses_prompts: bool) -> None:
+    def _stage(self, *, weights: bool, prompts: bool) -> None:
         configuration = self._configuration
         steps = configuration.steps
         self._changes_weights |= weights
+        if prompts and not self._prompts:
+            # Of what an earlier stage made of the head; a source without labelled lines has nothing to learn one from.
+            self._prompts = {name: self._new_prompt(name) for name in sorted({name for name, _ in self._all_lessons()})}
+        uses_prompts = bool(self._prompts)
         trained = self._trained(weights=weights, prompts=prompts)
+        # What is new was drawn at random, and dropout draws differently in each process.
+        self._group.same_weights(self._modules())
         optimizer = torch.optim.AdamW(trained, weight_decay=configuration.weight_decay)
         rates = [group["lr"] for group in optimizer.param_groups]
         batches = self._batches(random.Random(configuration.seed))
@@ -433,6 +489,7 @@ class Learner:
         """Choose what is trained, with its learning rate; all else is frozen."""
         configuration = self._configuration
         self._network.requires_grad_(False)
+        self._modules().zero_grad()  # what an earlier stage left would be clipped with the rest
         groups: list[dict[str, object]] = []
         if weights:
             if configuration.lora_rank:
@@ -466,12 +523,12 @@ class Learner:
 
     def _encoder_parameters(self) -> list[nn.Parameter]:
         """Choose the encoder's weights that are trained: all but the word embeddings, or the last layers."""
-        last = self._config["num_hidden_layers"] - self._configuration.layers
+        depth = self._config["num_hidden_layers"]
+        last = [f".layer.{number}." for number in range(depth - self._configuration.layers, depth)]
         return [
             parameter
             for name, parameter in self._network.encoder.named_parameters()
-            if "word_embeddings" not in name
-            and (not self._configuration.layers or any(f".layer.{n}." in f".{name}" for n in range(last, 1000)))
+            if "word_embeddings" not in name and (not last or any(layer in f".{name}" for layer in last))
         ]
 
     def _step(
@@ -485,16 +542,23 @@ class Learner:
             loss, tokens = self._loss(mine, uses_prompts=uses_prompts)
             loss.backward()  # type: ignore[no-untyped-call]
             loss_value = loss.item()
-        holders = nn.ModuleList([self._network, *(_Holder(prompt) for prompt in self._prompts.values())])
-        self._group.mean_gradients(holders, weight=tokens)
-        nn.utils.clip_grad_norm_([one for one in holders.parameters() if one.grad is not None], 1.0)
+        modules = self._modules()
+        self._group.mean_gradients(modules, weight=tokens)
+        nn.utils.clip_grad_norm_([one for one in modules.parameters() if one.grad is not None], 1.0)
         optimizer.step()
         return self._group.mean(loss_value, weight=tokens)
+
+    def _modules(self) -> nn.ModuleList:
+        """Give everything that has weights."""
+        return nn.ModuleList([self._network, *(_Holder(prompt) for prompt in self._prompts.values())])
+
+    def _all_lessons(self) -> list[tuple[str, Lesson]]:
+        return [*self._lessons, *self._kept]
 
     def _loss(self, batch: Sequence[tuple[str, Lesson]], *, uses_prompts: bool) -> tuple[Tensor, int]:
         """Compute the mean cross-entropy over the tokens of a batch, and count them."""
         most = min(self._about.max_tokens - 2, 254)
-        rows = tokenize(self._tokenizer, [lesson.text for _, lesson in batch])
+        rows = tokenize(self._tokenizer, [readable(lesson.text) for _, lesson in batch])
         found = [token_labels(row, lesson.spans)[:most] for row, (_, lesson) in zip(rows, batch, strict=True)]
         rows = [sliced(row, 0, min(len(row.ids), most)) for row in rows]
         width = max(len(row.ids) for row in rows) + 2
@@ -506,21 +570,26 @@ class Learner:
         with torch.autocast(device.type, self._dtype, enabled=self._dtype != torch.float32):
             scores = self._network(*(part.to(device) for part in padded_rows(rows, self._special, width)), prompt)
         smoothing = self._configuration.label_smoothing if self._network.training else 0.0
-        loss = nn.functional.cross_entropy(
+        summed = nn.functional.cross_entropy(
             scores.float().flatten(0, 1),
             torch.from_numpy(labels).to(device).flatten(),
             ignore_index=IGNORED,
             label_smoothing=smoothing,
+            reduction="sum",
         )
-        return loss, int((labels != IGNORED).sum())
+        tokens = int((labels != IGNORED).sum())
+        return summed / max(1, tokens), tokens  # lines of control characters have no tokens
 
     def _validation_loss(self, *, uses_prompts: bool) -> float:
         """Measure the loss on what was kept, every template alike."""
         self._network.eval()
+        by_template: dict[tuple[str, str], list[tuple[str, Lesson]]] = defaultdict(list)
+        for found in self._kept:
+            by_template[_shape(*found)].append(found)
         with torch.no_grad():
-            batches = [self._kept[first : first + 64] for first in range(0, len(self._kept), 64)]
-            losses = [(self._loss(batch, uses_prompts=uses_prompts)[0].item(), len(batch)) for batch in batches]
-        return sum(loss * count for loss, count in losses) / sum(count for _, count in losses)
+            losses = [self._loss(kept, uses_prompts=uses_prompts)[0].item() for kept in by_template.values()]
+        # The same in all processes to the last bit: else one could stop while the others wait for it.
+        return self._group.mean(float(np.mean(losses)))
 
     def _state(self) -> dict[str, Tensor]:
         """Copy what is trained."""
