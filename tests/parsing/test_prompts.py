@@ -91,6 +91,16 @@ def test_a_prompt_is_read_as_it_was_written(checkpoint: Path) -> None:
             torch.testing.assert_close(read.tensors()[name], tensor.half().float(), rtol=0, atol=0)
 
 
+def test_a_prompt_is_written_to_the_same_bytes(tmp_path: Path) -> None:
+    """Versions follow the bytes, so the same prompt has the same version whenever it is written."""
+    folder = write_small(tmp_path)
+    versions = set()
+    for _ in range(8):
+        write_prompt(folder, made("mail", p=2, q=3, head=True, cuts=PIECES))
+        versions.add(checkpoint_version(folder, "mail"))
+    assert len(versions) == 1
+
+
 def test_a_folder_without_prompts_has_none(tmp_path: Path) -> None:
     """A checkpoint needs no prompts, and what lies beside them is none."""
     folder = write_small(tmp_path)

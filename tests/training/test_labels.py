@@ -131,6 +131,8 @@ def test_hostile_lines_end(message: str, template: str) -> None:
         ("a 1", " ", "is empty"),
         ("a 1", "<*> <*>", "keeps no letter"),
         ("a 1", "b <*>", "does not match"),
+        ("a \ud83d 1", "a <*> 1", "half a character"),
+        ("a \udcff 1", "a \udcff <*>", None),
     ],
 )
 def test_complaints(message: str, template: str, reason: str | None) -> None:

@@ -5,6 +5,7 @@ the attention of every layer (Li & Liang, 2021; P-tuning v2), and virtual label 
 hidden state scores the label (LogPPT, 2023). Knows nothing of messages and templates.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any, Self
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 from torch.nn import functional
 
@@ -132,7 +133,16 @@ def write_prompt(folder: Path, prompt: Prompt) -> None:
         "encoder": encoder_version(folder),
     }
     path.parent.mkdir(parents=True, exist_ok=True)
-    save_file(halved, str(path), about | ({} if prompt.cuts is None else {"cuts": prompt.cuts}))
+    path.write_bytes(_sorted(save(halved, about | ({} if prompt.cuts is None else {"cuts": prompt.cuts}))))
+
+
+def _sorted(file: bytes) -> bytes:
+    """Sort the description in a safetensors file: it comes in random order, and versions follow the bytes."""
+    size = 8 + int.from_bytes(file[:8], "little")
+    header: dict[str, Any] = json.loads(file[8:size])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode().ljust(size - 8)
+    return len(text).to_bytes(8, "little") + text + file[size:]
 
 
 def load_prompts(folder: Path, config: dict[str, Any]) -> dict[str, Prompt]:
