@@ -20,7 +20,7 @@ SHOTS = [
     Pair(message="ready", template="ready"),
     Pair(message="bye a.b", template="bye <*>"),
 ]
-SHORT = Configuration(steps=2, batch_lessons=2)
+SHORT = Configuration(method="prompt-tune", steps=2, batch_lessons=2)
 
 
 @pytest.fixture

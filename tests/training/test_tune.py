@@ -103,7 +103,7 @@ def test_an_interrupted_search_goes_on(command: Command, capsys: pytest.CaptureF
 @pytest.mark.slow
 def test_trials_run_side_by_side(command: Command) -> None:
     """Processes share one search: the given configuration is tried once, and no trial is lost."""
-    assert 0 == command.run("--trials", "2", "--steps", "1", "--jobs", "2")
+    assert 0 == command.run("--trials", "2", "--steps", "1", "--jobs", "2", method="prompt-tune")
     trials = command.report()["trials"]
     assert len(trials) in {2, 3}  # both may see one trial and begin another
     assert 1 == sum(trial["is_given"] for trial in trials)
