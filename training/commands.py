@@ -85,7 +85,9 @@ def argument_parser(name: str, about: str) -> argparse.ArgumentParser:
         help="a source: its name, its unlabelled log (gz too), its labelled lines (CSV or JSON Lines); may be repeated",
     )  # fmt: skip
     parser.add_argument("--header", default="auto", help="header format of the logs, `auto` or `none`")
-    parser.add_argument("--model", dest="start", default=BASE, help="checkpoint to start from: `base`, a folder, or a name on the hub")
+    parser.add_argument(
+        "--model", dest="start", default=BASE, help="checkpoint to start from: `base`, a folder, a hub's name"
+    )
     parser.add_argument("--out", type=Path, required=True, help="run folder to write")
     parser.add_argument("--fresh", action="store_true", help="replace an earlier run in that folder")
     parser.add_argument("--device", default="auto", help="auto, cpu or cuda")
