@@ -9,6 +9,7 @@ import argparse
 import hashlib
 import json
 import shlex
+import shutil
 import subprocess
 import sys
 import time
@@ -25,6 +26,7 @@ import torch
 from training import report as pages
 from training.baselines import BASELINES, Baseline, Brain
 from training.datasets import LabelledLog, label_files, read_logs
+from training.fusing import Fused, fuse
 from training.mistakes import mistakes
 from training.processes import Failure, side_by_side
 from training.runs import machine
@@ -150,11 +152,41 @@ class Evaluation:
             if done:
                 print(f"{len(done)} of {len(trials)} trials were done before.", flush=True)
         todo = {trial.name: trial for trial in trials if trial.name not in done}
-        calls = {name: (trial, self._logs[trial.system], self._conditions, keys[trial]) for name, trial in todo.items()}
+        calls: dict[str, tuple[Any, ...]] = {
+            name: (trial, self._logs[trial.system], self._conditions, keys[trial]) for name, trial in todo.items()
+        }
+        fused = self._fused([trial for trial in todo.values() if trial.method == "fuse"])
+        for name, trial in todo.items():
+            if trial.method == "fuse" and (trial.shots, trial.seed) in fused:
+                calls[name] += (fused[trial.shots, trial.seed],)
+            elif trial.method == "fuse":
+                del calls[name]  # its teaching failed, and was told
         for ended in self._told(side_by_side(measure, calls, jobs=self._jobs), len(calls)):
             done[ended.trial.name] = ended
             _write_json(self._path(ended.trial.name), asdict(ended))
+        if not self._conditions.keeps_checkpoints:
+            for one in fused.values():
+                shutil.rmtree(one.checkpoint.parent, ignore_errors=True)
         return [done[trial.name] for trial in trials if trial.name in done]
+
+    def _fused(self, trials: Sequence[Trial]) -> dict[tuple[int, int], Fused]:
+        """Teach all systems together for each number of shots and seed that fuse is tried with."""
+        firsts = {(trial.shots, trial.seed): trial for trial in reversed(trials)}
+        calls = {
+            f"fuse-{shots}-{seed}": (trial, list(self._logs.values()), self._conditions)
+            for (shots, seed), trial in firsts.items()
+        }
+        found: dict[tuple[int, int], Fused] = {}
+        for ended, key in zip(side_by_side(fuse, calls, jobs=1), firsts, strict=True):  # one at a time: in their order
+            if isinstance(ended.outcome, Failure):
+                self.failed.append(Failed(name=ended.name, reason=ended.outcome.reason))
+                print(
+                    f"{ended.name} FAILED: {ended.outcome.reason}\n{ended.outcome.trace}", file=sys.stderr, flush=True
+                )
+            else:
+                found[key] = ended.outcome
+                print(f"{ended.name}: all systems taught in {ended.outcome.seconds:.0f} s", flush=True)
+        return found
 
     def _told(self, outcomes: Iterator[Any], total: int) -> Iterator[Measured]:
         """Say of each trial that ends how it ended and what time is left; pass on those that came to something."""

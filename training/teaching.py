@@ -111,7 +111,7 @@ class Configuration:
 
     method: Method = "fine-tune"
     seed: int = 1
-    #: Steps of each stage, and lessons in a step.
+    #: Steps of each stage for each source that has labels, and lessons in a step.
     steps: int = 150
     batch_lessons: int = 16
     learning_rate: float = 2e-4
@@ -432,7 +432,7 @@ class Learner:
 
     def _stage(self, *, weights: bool, prompts: bool) -> None:
         configuration = self._configuration
-        steps = configuration.steps
+        steps = configuration.steps * max(1, len({name for name, _ in self._lessons}))
         self._changes_weights |= weights
         if prompts and not self._prompts:
             # Of what an earlier stage made of the head; a source without labelled lines has nothing to learn one from.

@@ -123,9 +123,7 @@ class Teach(Protocol):
         ...
 
 
-def measure(
-    trial: Trial, log: LabelledLog, conditions: Conditions, key: str = "", *, teaching: Teach = teach
-) -> Measured:
+def measure(trial: Trial, log: LabelledLog, conditions: Conditions, key: str = "", teaching: Teach = teach) -> Measured:
     """Run a trial in this process. Its checkpoint is removed, unless the conditions keep it.
 
     Raises:
