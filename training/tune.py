@@ -119,13 +119,20 @@ def _described_trial(trial: optuna.trial.FrozenTrial, search: Search, given: Con
 
 
 def importances(search: Search) -> dict[str, float] | None:
-    """Tell how much each parameter decides, shares of 1; None where the trials are too few or all alike."""
-    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances  # noqa: PLC0415 - slow to import
+    """Tell how much each parameter decides, shares of 1, by functional ANOVA (Hutter et al., 2014).
 
+    None where the trials are too few or all alike, or scikit-learn, which grows the forest, is missing.
+    """
     complete = search.complete()
     if len(complete) < _FOR_IMPORTANCES or len({trial.value for trial in complete}) < 2:
         return None
-    return dict(get_param_importances(search.study, evaluator=PedAnovaImportanceEvaluator()))
+    from optuna.importance import FanovaImportanceEvaluator, get_param_importances  # noqa: PLC0415 - slow to import
+
+    try:
+        # Methods without a forest take where the search looked for what matters.
+        return dict(get_param_importances(search.study, evaluator=FanovaImportanceEvaluator(seed=1)))
+    except ImportError:
+        return None
 
 
 def trial_points(complete: Sequence[optuna.trial.FrozenTrial]) -> list[dict[str, float]]:

@@ -9,6 +9,7 @@ import pytest
 from tests.parsing.checkpoints import write_small
 from training.commands import argument_parser
 from training.fine_tune import __doc__ as fine_tune_about
+from training.folds import Score
 from training.labels import Pair, write_pairs
 from training.teaching import Configuration
 from training.tune import main
@@ -98,6 +99,20 @@ def test_an_interrupted_search_goes_on(command: Command, capsys: pytest.CaptureF
     assert 2 == len(command.report()["trials"])
     assert 0 == command.run("--trials", "1", "--steps", "1", "--fresh")
     assert 1 == len(command.report()["trials"])
+
+
+def test_enough_trials_tell_what_matters(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the number of steps alone decides, it matters most; the best is found."""
+    monkeypatch.setattr(
+        "training.search.measured", lambda *called: Score(exact=1 - 1 / called[2].steps, loss=1 / called[2].steps)
+    )
+    assert 0 == command.run("--trials", "40", "--steps", "8", method="prompt-tune")
+    report = command.report()
+    assert 12 < report["best"]["changes"]["steps"] <= 16
+    assert "pruned" in {trial["state"] for trial in report["trials"]}
+    importances = report["importances"]
+    pytest.importorskip("sklearn", reason="optuna needs scikit-learn to tell what matters")
+    assert "steps" == max(importances, key=importances.__getitem__)
 
 
 @pytest.mark.slow
