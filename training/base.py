@@ -18,9 +18,9 @@ import torch
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
+from training.corpus.examples import Example, Examples
+from training.corpus.logging_calls import LoggingCall
 from training.encoder import continued, plain_words, small_vocabulary, starting_point, wheel_folder
-from training.examples import Example, Examples
-from training.logging_calls import LoggingCall
 from training.mine import CORPUS, load
 from training.runs import by_length, draw_curves, rate_scale
 from worker.parsing.checkpoint import BEGIN, CONSTANT, INSIDE, About, read_about

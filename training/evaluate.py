@@ -24,15 +24,15 @@ from typing import Any, TypeVar, cast
 import torch
 
 from training import report as pages
-from training.baselines import BASELINES, Baseline, Brain
-from training.datasets import LabelledLog, label_files, read_logs
-from training.fusing import Fused, fuse
-from training.mistakes import mistakes
-from training.processes import Failure, side_by_side
+from training.evaluation.baselines import BASELINES, Baseline, Brain
+from training.evaluation.datasets import LabelledLog, label_files, read_logs
+from training.evaluation.fusing import Fused, fuse
+from training.evaluation.mistakes import mistakes
+from training.evaluation.processes import Failure, side_by_side
+from training.evaluation.summary import Figures, Summary, summary, tables
+from training.evaluation.trials import Conditions, Measured, Trial, figures_of, lines_by_kind, measure
 from training.runs import machine
-from training.summary import Figures, Summary, summary, tables
-from training.teaching import METHODS, Configuration, Method
-from training.trials import Conditions, Measured, Trial, figures_of, lines_by_kind, measure
+from training.teaching.core import METHODS, Configuration, Method
 from worker.errors import LogloomError, WrongLabels, WrongSettings
 from worker.parsing.checkpoint import checkpoint_folder, checkpoint_version
 
@@ -42,7 +42,9 @@ T = TypeVar("T")
 PEERS: tuple[Baseline, ...] = (*BASELINES, Brain(separators=",:=()[]", name="Brain, brackets too"))
 _ROOT = Path(__file__).parents[1]
 #: Code that decides no figure, of all that is imported here.
-_UNDECIDING = frozenset({"training.evaluate", "training.report", "training.summary", "training.processes"})
+_UNDECIDING = frozenset(
+    {"training.evaluate", "training.report", "training.evaluation.summary", "training.evaluation.processes"}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

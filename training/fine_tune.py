@@ -8,7 +8,7 @@ Writes OUT/checkpoint, which the worker loads; each source's prompt in it holds 
 
 import sys
 
-from training.commands import run
+from training.teaching.commands import run
 
 if __name__ == "__main__":
     sys.exit(run("fine-tune", __doc__ or ""))

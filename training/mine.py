@@ -22,9 +22,9 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from training.java_source import java_calls, property_calls
-from training.logging_calls import LoggingCall, Package
-from training.python_source import python_calls
+from training.corpus.java_source import java_calls, property_calls
+from training.corpus.logging_calls import LoggingCall, Package
+from training.corpus.python_source import python_calls
 
 SOURCES = Path(__file__).with_name("sources.toml")
 #: Where the corpus goes unless told otherwise; not under version control.

@@ -30,7 +30,6 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from training.encoder import continued
-from training.masking import I64, IGNORED, Guesser, Masked, masked
 from training.runs import (
     Group,
     Progress,
@@ -44,6 +43,7 @@ from training.runs import (
     seeded,
 )
 from training.sample import read_messages, watched
+from training.teaching.masking import I64, IGNORED, Guesser, Masked, masked
 from worker.errors import LogloomError, WrongLabels, WrongSettings
 from worker.parsing.checkpoint import BASE, About, checkpoint_folder, checkpoint_version, read_about
 from worker.parsing.model import Network, Tokens, padded_rows, special_tokens, tokenize, write_checkpoint

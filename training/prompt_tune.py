@@ -9,7 +9,7 @@ Writes OUT/checkpoint, which the worker loads; OUT/checkpoint/prompts/NAME is wh
 
 import sys
 
-from training.commands import run
+from training.teaching.commands import run
 
 if __name__ == "__main__":
     sys.exit(run("prompt-tune", __doc__ or ""))

@@ -14,8 +14,8 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from training.mistakes import KINDS
-from training.summary import COLUMNS, FIGURES, Spread, shown
+from training.evaluation.mistakes import KINDS
+from training.evaluation.summary import COLUMNS, FIGURES, Spread, shown
 from worker.parsing.templates import WILDCARD
 
 #: The order that readers look in.

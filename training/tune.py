@@ -26,13 +26,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from training.commands import argument_parser, read_sources
-from training.folds import folds_of, narrowed
+from training.evaluation.processes import Failure, side_by_side
 from training.labels import written
-from training.processes import Failure, side_by_side
 from training.runs import Group, RunFolder, distributed, draw_curves, machine, seeded
-from training.search import SEARCH, Job, Search, is_start, searched
-from training.teaching import Configuration, Learner, Method, Source
+from training.teaching.commands import argument_parser, read_sources
+from training.teaching.core import Configuration, Learner, Method, Source
+from training.teaching.folds import folds_of, narrowed
+from training.teaching.search import SEARCH, Job, Search, is_start, searched
 from worker.errors import LogloomError, WrongModel, WrongSettings
 from worker.parsing.checkpoint import PIECES, checkpoint_folder
 from worker.parsing.model import Tagger

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from training.datasets import LabelledLog
+from training.evaluation.datasets import LabelledLog
 from training.labels import Pair, write_pairs
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from training.base import Configuration, main, split_packages, token_labels
+from training.corpus.logging_calls import LoggingCall
 from training.encoder import folding_tokenizer
-from training.logging_calls import LoggingCall
 from worker.parsing.model import tokenize
 from worker.parsing.parser import EncoderParser
 

@@ -8,8 +8,6 @@ import pytest
 
 from tests.parsing.checkpoints import write_small
 from tests.training.labelled_logs import store_log, write_store_log
-from training.baselines import Brain
-from training.datasets import label_files, read_logs
 from training.evaluate import (
     Failed,
     chosen_logs,
@@ -23,8 +21,10 @@ from training.evaluate import (
     trials_of,
     variant_name,
 )
-from training.teaching import Configuration
-from training.trials import Conditions, Measured, Trial
+from training.evaluation.baselines import Brain
+from training.evaluation.datasets import label_files, read_logs
+from training.evaluation.trials import Conditions, Measured, Trial
+from training.teaching.core import Configuration
 from worker.errors import WrongLabels, WrongSettings
 
 LOGHUB = Path(__file__).parents[3] / "shared" / "data" / "loghub-2k"

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from training.java_source import java_calls, property_calls
-from training.logging_calls import LoggingCall, Package
+from training.corpus.java_source import java_calls, property_calls
+from training.corpus.logging_calls import LoggingCall, Package
+from training.corpus.python_source import python_calls
 from training.mine import is_permissive, jar_java, load, wheel_python
-from training.python_source import python_calls
 
 PYTHON = Package(name="app", version="1", licence="MIT", language="python")
 JAVA = Package(name="app", version="1", licence="MIT", language="java")

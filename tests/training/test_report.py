@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from training.mistakes import NO_TEMPLATE, TOO_NARROW, Mistake
+from training.evaluation.mistakes import NO_TEMPLATE, TOO_NARROW, Mistake
+from training.evaluation.summary import summary
 from training.report import kinds_of, main, page, picture, shots_of, systems_of
-from training.summary import summary
 
 #: Elements of HTML that have no end, or may leave it out.
 _OPEN = frozenset({"meta", "br", "td", "th", "html"})

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from tests.parsing.checkpoints import write_small
-from training.commands import argument_parser
 from training.fine_tune import __doc__ as fine_tune_about
-from training.folds import Score
 from training.labels import Pair, write_pairs
-from training.teaching import Configuration
+from training.teaching.commands import argument_parser
+from training.teaching.core import Configuration
+from training.teaching.folds import Score
 from training.tune import main
 
 LABELLED = {
@@ -104,7 +104,8 @@ def test_an_interrupted_search_goes_on(command: Command, capsys: pytest.CaptureF
 def test_enough_trials_tell_what_matters(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the number of steps alone decides, it matters most; the best is found."""
     monkeypatch.setattr(
-        "training.search.measured", lambda *called: Score(exact=1 - 1 / called[2].steps, loss=1 / called[2].steps)
+        "training.teaching.search.measured",
+        lambda *called: Score(exact=1 - 1 / called[2].steps, loss=1 / called[2].steps),
     )
     assert 0 == command.run("--trials", "40", "--steps", "8", method="prompt-tune")
     report = command.report()

@@ -1,0 +1,1 @@
+"""From source code to labelled messages: logging calls, made-up values, examples."""

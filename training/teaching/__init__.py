@@ -1,0 +1,1 @@
+"""How a checkpoint is taught a source's logs: lessons, methods, the search for their settings."""
