@@ -32,7 +32,7 @@ from training.evaluation.processes import Failure, side_by_side
 from training.evaluation.summary import Figures, Summary, summary, tables
 from training.evaluation.trials import Conditions, Measured, Trial, figures_of, lines_by_kind, measure
 from training.runs import machine
-from training.teaching.core import METHODS, Configuration, Method
+from training.teaching.configuration import METHODS, Configuration, Method
 from worker.errors import LogloomError, WrongLabels, WrongSettings
 from worker.parsing.checkpoint import checkpoint_folder, checkpoint_version
 

@@ -30,7 +30,8 @@ from training.evaluation.processes import Failure, side_by_side
 from training.labels import written
 from training.runs import Group, RunFolder, distributed, draw_curves, machine, seeded
 from training.teaching.commands import argument_parser, read_sources
-from training.teaching.core import Configuration, Learner, Method, Source
+from training.teaching.configuration import Configuration, Method
+from training.teaching.core import Learner, Source
 from training.teaching.folds import folds_of, narrowed
 from training.teaching.search import SEARCH, Job, Search, is_start, searched
 from worker.errors import LogloomError, WrongModel, WrongSettings

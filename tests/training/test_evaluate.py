@@ -24,7 +24,7 @@ from training.evaluate import (
 from training.evaluation.baselines import Brain
 from training.evaluation.datasets import label_files, read_logs
 from training.evaluation.trials import Conditions, Measured, Trial
-from training.teaching.core import Configuration
+from training.teaching.configuration import Configuration
 from worker.errors import WrongLabels, WrongSettings
 
 LOGHUB = Path(__file__).parents[3] / "shared" / "data" / "loghub-2k"

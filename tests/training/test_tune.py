@@ -10,7 +10,7 @@ from tests.parsing.checkpoints import write_small
 from training.fine_tune import __doc__ as fine_tune_about
 from training.labels import Pair, write_pairs
 from training.teaching.commands import argument_parser
-from training.teaching.core import Configuration
+from training.teaching.configuration import Configuration
 from training.teaching.folds import Score
 from training.tune import main
 

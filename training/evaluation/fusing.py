@@ -15,7 +15,8 @@ from training.evaluation.trials import Conditions, Trial, labelled
 from training.labels import Pair
 from training.runs import RunFolder
 from training.sampling import chosen
-from training.teaching.core import Configuration, Source, Taught, teach_sources
+from training.teaching.configuration import Configuration
+from training.teaching.core import Source, Taught, teach_sources
 
 #: What a prompt's name can't hold.
 _UNNAMABLE = re.compile(r"[^A-Za-z0-9_.\-]")

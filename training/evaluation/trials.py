@@ -22,7 +22,8 @@ from training.evaluation.summary import FIGURES, Figures
 from training.labels import Pair, complaint
 from training.runs import joules
 from training.sampling import chosen
-from training.teaching.core import Configuration, Method, Taught, teach
+from training.teaching.configuration import Configuration, Method
+from training.teaching.core import Taught, teach
 from worker.parsing.parser import EncoderParser
 from worker.parsing.templates import WILDCARD, Template
 

@@ -12,7 +12,8 @@ import torch
 from training.labels import read_pairs
 from training.runs import CHECKPOINT, RunFolder, draw_curves, machine
 from training.sample import read_messages
-from training.teaching.core import Configuration, Method, Source, teach_sources
+from training.teaching.configuration import Configuration, Method
+from training.teaching.core import Source, teach_sources
 from worker.errors import LogloomError, WrongSettings
 from worker.parsing.checkpoint import BASE
 
@@ -84,6 +85,7 @@ def argument_parser(name: str, about: str) -> argparse.ArgumentParser:
         "--source", nargs=3, action="append", required=True, metavar=("NAME", "LOG", "PAIRS"),
         help="a source: its name, its unlabelled log (gz too), its labelled lines (CSV or JSON Lines); may be repeated",
     )  # fmt: skip
+    parser.add_argument("--licence", default="not stated", help="licence of the logs, for the checkpoint's card")
     parser.add_argument("--header", default="auto", help="header format of the logs, `auto` or `none`")
     parser.add_argument(
         "--model", dest="start", default=BASE, help="checkpoint to start from: `base`, a folder, a hub's name"
@@ -107,7 +109,9 @@ def read_sources(chosen: argparse.Namespace) -> list[Source]:
     if len(set(names)) < len(names):
         raise WrongSettings(f"two sources have one name: {', '.join(names)}")
     return [
-        Source(name=name, log=_read_log(Path(log), chosen.header), shots=read_pairs(Path(pairs)))
+        Source(
+            name=name, log=_read_log(Path(log), chosen.header), shots=read_pairs(Path(pairs)), licence=chosen.licence
+        )
         for name, log, pairs in chosen.source
     ]
 

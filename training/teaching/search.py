@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from training.runs import Progress
-from training.teaching.core import ORDERS, Configuration, Source, teach_sources
+from training.teaching.configuration import ORDERS, Configuration
+from training.teaching.core import Source, teach_sources
 from training.teaching.folds import Fold, Score, folds_of, score_of
 from worker.errors import WrongModel, WrongSettings
 from worker.parsing.checkpoint import checkpoint_version

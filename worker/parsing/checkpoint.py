@@ -27,6 +27,8 @@ ABOUT, CONFIG, TOKENIZER, WEIGHTS = FILES = ("logloom.json", "config.json", "tok
 #: Files that a checkpoint, or a prompt in it, may have beside these, and the folder of the prompts.
 PROMPT, KNOWN = "prompt.safetensors", "templates.jsonl"
 PROMPTS = "prompts"
+#: What a taught checkpoint learned from, for people.
+CARD = "DATA_CARD.md"
 #: What is decided as a whole: a word as a reader sees it, by convention, or each run of letters and digits and each
 #: mark by itself, as the labels say.
 WORDS, PIECES = CUTS = ("words", "pieces")

@@ -6,7 +6,7 @@ from tests.parsing.checkpoints import write_small
 from tests.training.labelled_logs import store_log
 from training.evaluation.fusing import fuse
 from training.evaluation.trials import Conditions, Trial, measure
-from training.teaching.core import Configuration
+from training.teaching.configuration import Configuration
 from worker.parsing.checkpoint import encoder_version
 from worker.parsing.prompts import prompt_names
 

@@ -21,7 +21,8 @@ from training.evaluation.trials import (
     text_of,
 )
 from training.labels import Pair
-from training.teaching.core import Configuration, Taught
+from training.teaching.configuration import Configuration
+from training.teaching.core import Taught
 from worker.parsing.checkpoint import KNOWN, prompt_folder
 from worker.parsing.known import write_known
 from worker.parsing.templates import Template

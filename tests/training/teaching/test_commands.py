@@ -14,7 +14,7 @@ import torch
 from tests.parsing.checkpoints import write_small
 from training.labels import Pair, write_pairs
 from training.teaching.commands import run
-from training.teaching.core import Configuration
+from training.teaching.configuration import Configuration
 from worker.parsing.parser import EncoderParser
 
 LINES = [f"2025-03-0{day} 10:00:0{day} INFO open door d{day}" for day in range(1, 9)]

@@ -18,8 +18,10 @@ from safetensors.torch import load_file
 from tests.parsing.checkpoints import CONFIGURATION, write_small
 from training.labels import Pair
 from training.runs import Group, seeded
-from training.teaching.core import ORDERS, Configuration, Learner, Source, settled_templates, teach, teach_sources
+from training.teaching.configuration import ORDERS, Configuration
+from training.teaching.core import Learner, Source, teach, teach_sources
 from training.teaching.lessons import shot_templates
+from training.teaching.settled import settled_templates
 from worker.errors import WrongModel, WrongSettings
 from worker.parsing.checkpoint import (
     BASE,
@@ -446,3 +448,13 @@ if __name__ == "__main__":
     found = teach_shared(where)
     if "templates" in found:  # the first process alone writes
         (where / "report.json").write_text(json.dumps(found))
+
+
+def test_the_card_says_what_was_learned_from(tmp_path: Path) -> None:
+    """Every source stands in it with its lines and its licence."""
+    start = tmp_path / "start"
+    write_small(start)
+    teach_sources([replace(MAIL, licence="ours alone"), WEB], tmp_path, start=start, configuration=SHORT)
+    card = (tmp_path / "checkpoint" / "DATA_CARD.md").read_text(encoding="utf-8")
+    assert f"| mail | {len(LOG):,} | {len(SHOTS)} | ours alone |" in card
+    assert "| web | 3 | 1 | not stated |" in card

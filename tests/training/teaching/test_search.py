@@ -9,7 +9,8 @@ import pytest
 
 from tests.parsing.checkpoints import CONFIGURATION, OTHER_CONFIGURATION, write_small
 from training.labels import Pair
-from training.teaching.core import METHODS, Configuration, Source
+from training.teaching.configuration import METHODS, Configuration
+from training.teaching.core import Source
 from training.teaching.folds import Score
 from training.teaching.search import Job, Search, configuration_of, distributions, parameters_of
 from worker.errors import WrongModel, WrongSettings
