@@ -80,7 +80,7 @@ class Configuration:
     #: Rank of the low-rank updates that are trained in the encoder's place; 0 for none.
     lora_rank: int = 0
     #: Vectors of a prompt beside the tokens, and learned keys and values in every layer.
-    prompt_length: int = 8
+    prompt_length: int = 0
     prefix_length: int = 8
     #: What fuse does first.
     order: Order = "fine-tune-first"
