@@ -114,6 +114,8 @@ class Survey:
         by_text, chance = self._by_text, self._rng.random
         for index, message in enumerate(messages, self.lines):
             self.lines = index + 1
+            if not message or message.isspace():  # without their digits, `7` and it would be one
+                continue
             key = message[:_MOST_CHARACTERS].translate(_WITHOUT_DIGITS)
             form = by_text.get(key) or self._form(key, message)
             if form is None:

@@ -4,7 +4,7 @@ import random
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from training.sampling import VALUE, Form, Survey, chosen, collapsed, form_words, grouped
@@ -141,6 +141,7 @@ def test_reading_in_parts_counts_on() -> None:
 
 
 @given(st.lists(st.text(max_size=30), max_size=30), st.integers(0, 12))
+@example(messages=["0", "", ":"], count=1)
 @settings(max_examples=150, deadline=None)
 def test_any_log_gives_different_messages_of_it(messages: list[str], count: int) -> None:
     """Whatever the messages hold, the indices are valid and no message comes twice or is blank."""
