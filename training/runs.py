@@ -1,9 +1,10 @@
-"""What every training command shares: the run folder, progress, curves, seeds, energy, and several processes at once.
+"""What every training command shares: run folder, options, progress, curves, seeds, energy, and several processes.
 
 Knows nothing of logs or models. Several processes need nothing but torch: `torchrun` and `accelerate launch` both say
 in the environment who takes part, and averaging gradients is one call then.
 """
 
+import argparse
 import ctypes
 import json
 import math
@@ -13,7 +14,7 @@ import random
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -181,6 +182,34 @@ def _processor() -> str:
     lines = about.read_text(encoding="utf-8", errors="replace").splitlines() if about.exists() else []
     named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
     return next(named, platform.processor() or platform.machine())
+
+
+def add_options(parser: argparse.ArgumentParser, plain: Any, shown: Mapping[str, str]) -> None:
+    """Add an option for each field of the dataclass `plain` that `shown` has a help for; `plain` has the defaults."""
+    for name, text in shown.items():
+        default = getattr(plain, name)
+        parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default, help=text)
+
+
+def options_of(configuration: Any, plain: Any, *, without: Collection[str] = ()) -> str:
+    """Write the options that make `configuration` of `plain`, both dataclasses of one make."""
+    return " ".join(
+        f"--{name.replace('_', '-')} {value}"
+        for name, value in asdict(configuration).items()
+        if name not in without and value != getattr(plain, name)
+    )
+
+
+def rate_groups(parameters: Sequence[nn.Parameter], rate: float) -> list[dict[str, Any]]:
+    """Put parameters into groups of an optimizer: norms and biases without decay."""
+    return [
+        {
+            "params": [parameter for parameter in parameters if (parameter.dim() > 1) == decays],
+            "lr": rate,
+            "weight_decay": 0.01 if decays else 0.0,
+        }
+        for decays in (True, False)
+    ]
 
 
 def rate_scale(share: float, warm_up: float) -> float:

@@ -1,4 +1,4 @@
-"""Fine-tuning: the split, the labels, and one very small run from corpus to a checkpoint that parses."""
+"""Fine-tuning: the split, and one very small run from corpus to a checkpoint that parses."""
 
 import json
 from dataclasses import asdict
@@ -6,10 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from training.base import Configuration, main, split_packages, token_labels
+from training.base import Configuration, main, split_packages
 from training.corpus.logging_calls import LoggingCall
-from training.encoder import folding_tokenizer
-from worker.parsing.model import tokenize
 from worker.parsing.parser import EncoderParser
 
 
@@ -29,13 +27,6 @@ def test_packages_are_held_out_whole() -> None:
     assert not {one.package for one in learned} & {one.package for one in held_out}
     assert not {one.text for one in learned} & {one.text for one in held_out}
     assert 20 <= len(held_out) <= 60
-
-
-def test_labels_begin_with_the_first_word() -> None:
-    """All pieces of a parameter's first word begin it, later words are inside, the rest is constant."""
-    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "2000", "##2000", "deadbeef", "at", "a", "b", "##b", "-"]
-    tokens = tokenize(folding_tokenizer({token: row for row, token in enumerate(vocabulary)}), ["at ab - b at"])[0]
-    assert token_labels(tokens, [(3, 9)]).tolist() == [0, 1, 1, 2, 2, 0]
 
 
 def test_a_run_leaves_a_checkpoint_that_parses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

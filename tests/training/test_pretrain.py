@@ -12,8 +12,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from training.encoder import folding_tokenizer
-from training.pretrain import Configuration, Kinds, encoder_layers, main
+from training.encoder import encoder_layers, folding_tokenizer
+from training.pretrain import Configuration, Kinds, main
 from worker.errors import WrongLabels
 from worker.parsing.checkpoint import PIECES, About, read_about
 from worker.parsing.model import Network, described_network, write_checkpoint

@@ -1,5 +1,6 @@
 """What training commands share: folders, progress, curves, batches, energy, and two processes that train one model."""
 
+import argparse
 import io
 import json
 import random
@@ -19,11 +20,14 @@ from training.runs import (
     Group,
     Progress,
     RunFolder,
+    add_options,
     by_length,
     distributed,
     draw_curves,
     joules,
     machine,
+    options_of,
+    rate_groups,
     rate_scale,
     seeded,
 )
@@ -48,6 +52,23 @@ def test_a_run_folder_holds_configuration_and_report(tmp_path: Path) -> None:
     run.write_report({"loss": 0.5})
     assert {"seed": 1, "data": "x.log"} == json.loads((tmp_path / "run" / "configuration.json").read_text())
     assert {"loss": 0.5} == json.loads(run.report.read_text())
+
+
+def test_options_are_those_that_differ() -> None:
+    """What is written can be read again; what is as it was, or left out, is not written."""
+    parser, plain = argparse.ArgumentParser(), Options(seed=1, data=Path("x.log"))
+    add_options(parser, plain, {"seed": "of all"})
+    assert {"seed": 1} == vars(parser.parse_args([]))
+    written = options_of(Options(seed=5, data=Path("y.log")), plain, without=("data",))
+    assert ("--seed 5", {"seed": 5}) == (written, vars(parser.parse_args(written.split())))
+
+
+def test_norms_and_biases_do_not_decay() -> None:
+    """Weights do; all have the same rate."""
+    layer = nn.Linear(2, 2)
+    decays, stays = rate_groups(list(layer.parameters()), 0.1)
+    assert {"params": [layer.weight], "lr": 0.1, "weight_decay": 0.01} == decays
+    assert {"params": [layer.bias], "lr": 0.1, "weight_decay": 0.0} == stays
 
 
 def test_a_finished_run_is_not_written_over(tmp_path: Path) -> None:

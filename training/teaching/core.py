@@ -19,10 +19,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from training.base import IGNORED, token_labels
 from training.encoder import continued
 from training.labels import Pair
 from training.runs import Group, Progress, distributed, joules, seeded
+from training.tagging import IGNORED, token_labels
 from training.teaching.configuration import Configuration
 from training.teaching.lessons import Lesson, Variations, lessons, shot_templates
 from training.teaching.lora import add_lora, merge_lora

@@ -14,13 +14,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from training.runs import Group
+from training.tagging import I64, IGNORED
 from worker.parsing.model import Network, Tokens
 
-I64 = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 
-#: Place of a token that is not to be guessed.
-IGNORED = -100
 #: The first character feature, and its values for tokens that hold a digit or are marks.
 _SHAPE, _NO_WORD = 0, (4, 5, 6, 7)
 

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from training.encoder import folding_tokenizer
 from training.runs import Group
-from training.teaching.masking import IGNORED, Guesser, masked
+from training.tagging import IGNORED
+from training.teaching.masking import Guesser, masked
 from worker.parsing.model import Tokens, described_network, tokenize
 
 VOCABULARY = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "2000", "##2000", "deadbeef", *"abcdefgh=:/[]-."]
