@@ -13,7 +13,7 @@ from pathlib import Path
 
 from worker.errors import WrongLabels
 from worker.parsing.spans import Span
-from worker.parsing.templates import WILDCARD
+from worker.parsing.templates import WILDCARD, Template, decoded, encoded
 
 #: Columns that may hold the message, and the template.
 MESSAGE_COLUMNS = ("Content", "message")
@@ -64,6 +64,11 @@ def written(message: str, spans: Sequence[Span]) -> str:
             parts += [message[place:start], WILDCARD]
         place = end
     return collapsed("".join([*parts, message[place:]]))
+
+
+def text_of(template: Template) -> str:
+    """Write a template as labels write it, its bytes kept: `Template.text` replaces what is no UTF-8."""
+    return WILDCARD.join(map(decoded, template.literals))
 
 
 def aligned(message: str, template: str) -> tuple[Span, ...] | None:
@@ -207,7 +212,7 @@ def complaint(message: str, template: str) -> str | None:
 def _is_writable(text: str) -> bool:
     """Tell whether a text stands for bytes: JSON can spell some that do not."""
     try:
-        text.encode(errors="surrogateescape")
+        encoded(text)
     except UnicodeEncodeError:
         return False
     return True

@@ -52,6 +52,7 @@ from worker.errors import LogloomError, WrongLabels
 from worker.parsing.checkpoint import BASE, About, checkpoint_folder, checkpoint_version, read_about
 from worker.parsing.model import Network, Tokens, padded_rows, special_tokens, tokenize, write_checkpoint
 from worker.parsing.parser import sliced
+from worker.parsing.templates import encoded
 
 #: Messages of one kind that are kept: other values of the same words.
 _KEPT = 4
@@ -128,7 +129,7 @@ class Kinds:
                 continue
             self.lines += 1
             form = " ".join("0" if _DIGIT.search(word) else word for word in words)
-            key = hashlib.blake2b(form.encode(errors="surrogateescape"), digest_size=8).digest()
+            key = hashlib.blake2b(encoded(form), digest_size=8).digest()
             kind = self._by_form.get(key)
             if kind is not None:
                 kind.count += 1

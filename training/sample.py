@@ -18,6 +18,7 @@ from training.sampling import Choice, Survey
 from worker.errors import LogloomError
 from worker.parsing.headers import HeaderFormat, detect, format_of, split
 from worker.parsing.spans import unmistakable
+from worker.parsing.templates import decoded, encoded
 
 #: Lines that a header is found from.
 _FIRST_LINES = 1000
@@ -57,11 +58,11 @@ def read_messages(paths: Sequence[Path], *, header: str = "auto", notes: TextIO 
 def message_of(line: bytes, formats: Sequence[HeaderFormat]) -> str:
     """Cut the message out of a line; empty for a line that goes on with the message before it."""
     if not formats:
-        return line.rstrip(b"\r\n").decode(errors="surrogateescape")
+        return decoded(line.rstrip(b"\r\n"))
     found = split(formats, line)
     if found.format is None and _CONTINUATION.match(line):
         return ""
-    return line[slice(*found.message)].decode(errors="surrogateescape")
+    return decoded(line[slice(*found.message)])
 
 
 def watched(messages: Iterable[str], notes: TextIO = sys.stderr) -> Iterator[str]:
@@ -88,7 +89,7 @@ def suggestions(messages: Sequence[str], model: str) -> list[str]:
     from worker.parsing.parser import EncoderParser  # noqa: PLC0415 - without a model nobody waits for it
 
     parser = EncoderParser.load(model)
-    found = parser.parse([message.encode(errors="surrogateescape") for message in messages])
+    found = parser.parse([encoded(message) for message in messages])
     return [template.text if template else "" for template in found]
 
 

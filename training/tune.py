@@ -38,6 +38,7 @@ from worker.errors import LogloomError, WrongModel, WrongSettings
 from worker.parsing.checkpoint import PIECES, checkpoint_folder
 from worker.parsing.model import Tagger
 from worker.parsing.parser import EncoderParser
+from worker.parsing.templates import encoded
 
 if TYPE_CHECKING:
     import optuna
@@ -174,9 +175,7 @@ class Watched(Learner):
         parser = EncoderParser(tagger)
         right = total = 0.0
         for name, lesson in self._kept:
-            [cut] = parser.candidates(
-                [lesson.text.encode(errors="surrogateescape")], prompt=name if uses_prompts else None
-            )
+            [cut] = parser.candidates([encoded(lesson.text)], prompt=name if uses_prompts else None)
             total += lesson.weight
             if cut is not None and written(lesson.text, cut.spans) == written(lesson.text, lesson.spans):
                 right += lesson.weight

@@ -14,7 +14,8 @@ from jsonschema import Draft202012Validator
 from tests.columns.event_columns import FIELDS, Row, columns, rows, write
 from worker.codec.events import ReferenceEventWriter, event_schema
 from worker.columns.events import EventWriter
-from worker.columns.layout import MAX_PARAMETERS, NO_TIME, TIER_MODEL
+from worker.columns.layout import NO_TIME, TIER_MODEL
+from worker.parsing.templates import MAX_PARAMETERS
 
 RESOURCE = {"service.name": "broker", 'odd "näme"': [1, None, {"a": 0.5}]}
 VALIDATOR = Draft202012Validator(event_schema())

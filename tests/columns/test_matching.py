@@ -18,7 +18,6 @@ from hypothesis.stateful import (
 
 from worker.columns.layout import (
     MAX_FIELDS,
-    MAX_PARAMETERS,
     TIER_FINGERPRINT,
     TIER_INDEX,
     TIER_MISS,
@@ -31,7 +30,7 @@ from worker.columns.layout import (
 from worker.columns.matching import TemplateTable
 from worker.columns.rivals import RIVALS
 from worker.columns.words import letters_at
-from worker.parsing.templates import Template, fingerprint, word_hash
+from worker.parsing.templates import MAX_PARAMETERS, Template, fingerprint, word_hash
 
 Found = tuple[Template, tuple[tuple[int, int], ...]] | None
 

@@ -16,16 +16,15 @@ from worker.errors import WrongModel
 from worker.parsing.checkpoint import PIECES, WORDS, checkpoint_version
 from worker.parsing.model import Tokens
 from worker.parsing.parser import (
-    MAX_PARAMETERS,
     EncoderParser,
     byte_spans,
     cut_windows,
-    decoded,
     names,
     padded_width,
     swallows,
     tagged_pieces,
 )
+from worker.parsing.templates import MAX_PARAMETERS, decoded
 
 F32 = np.ndarray[tuple[int, int], np.dtype[np.float32]]
 

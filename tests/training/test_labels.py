@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from training.labels import Pair, aligned, collapsed, complaint, read_pairs, write_pairs, written
+from training.labels import Pair, aligned, collapsed, complaint, read_pairs, text_of, write_pairs, written
 from worker.errors import WrongLabels
 from worker.parsing.spans import Span
-from worker.parsing.templates import WILDCARD
+from worker.parsing.templates import WILDCARD, Template
 
 
 def all_alignments(message: str, template: str, place: int = 0) -> Iterator[tuple[Span, ...]]:
@@ -246,3 +246,9 @@ def test_missing_file(tmp_path: Path) -> None:
     """A file that is not there is named."""
     with pytest.raises(WrongLabels, match=r"none\.csv can't be read: No such file"):
         read_pairs(tmp_path / "none.csv")
+
+
+def test_bytes_that_are_no_text_stay() -> None:
+    """A template of a message with broken UTF-8 equals its label, which was read the same way."""
+    template = Template.cut(b"caf\xe9 7", [(5, 6)])
+    assert b"caf\xe9 <*>".decode(errors="surrogateescape") == text_of(template)

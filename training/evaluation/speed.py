@@ -15,6 +15,7 @@ import orjson
 
 from worker.columns.lines import read_lines
 from worker.offline import FileParser
+from worker.parsing.templates import encoded
 
 #: What is read at once, as `logloom parse` does.
 _CHUNK_BYTES = 4 << 20
@@ -68,7 +69,7 @@ async def _measured(
         forget=True,
     )
     # A message of several lines can't be one line of a file.
-    log = b"".join(message.replace("\n", " ").encode(errors="surrogateescape") + b"\n" for message in messages)
+    log = b"".join(encoded(message.replace("\n", " ")) + b"\n" for message in messages)
     repeats = -(-at_least // len(messages))
     try:
         emitted, settled = [await _templates(parser, log, len(messages)) for _ in range(2)]

@@ -19,13 +19,13 @@ from training.evaluation.datasets import LabelledLog
 from training.evaluation.metrics import accuracy, normalised, parameter_f1, unseen_accuracy
 from training.evaluation.mistakes import Mistake, mistakes
 from training.evaluation.summary import FIGURES, Figures
-from training.labels import Pair, complaint
+from training.labels import Pair, complaint, text_of
 from training.runs import joules
 from training.sampling import chosen
 from training.teaching.configuration import Configuration, Method
 from training.teaching.core import Taught, teach
 from worker.parsing.parser import EncoderParser
-from worker.parsing.templates import WILDCARD, Template
+from worker.parsing.templates import encoded
 
 #: Mistakes that a trial keeps.
 _MOST_MISTAKES = 40
@@ -247,13 +247,13 @@ def lines_by_kind(wrong: Sequence[Mistake]) -> dict[str, int]:
 def parsed(parser: EncoderParser, messages: Sequence[str], prompt: str | None) -> tuple[list[str | None], float]:
     """Parse each distinct message once; returns the template of every line, and distinct lines per second."""
     distinct = list(dict.fromkeys(messages))
-    encoded = [message.encode(errors="surrogateescape") for message in distinct]
-    parser.parse(encoded[:8], prompt=prompt)  # the first call allocates
+    raw = [encoded(message) for message in distinct]
+    parser.parse(raw[:8], prompt=prompt)  # the first call allocates
     began = time.perf_counter()
     found = [
         template
-        for first in range(0, len(encoded), _CHUNK)
-        for template in parser.parse(encoded[first : first + _CHUNK], prompt=prompt)
+        for first in range(0, len(raw), _CHUNK)
+        for template in parser.parse(raw[first : first + _CHUNK], prompt=prompt)
     ]
     seconds = time.perf_counter() - began
     texts = {
@@ -261,11 +261,6 @@ def parsed(parser: EncoderParser, messages: Sequence[str], prompt: str | None) -
         for message, template in zip(distinct, found, strict=True)
     }
     return [texts[message] for message in messages], len(distinct) / seconds
-
-
-def text_of(template: Template) -> str:
-    """Write a template with the bytes of its message kept: `Template.text` replaces what is no UTF-8."""
-    return WILDCARD.join(literal.decode(errors="surrogateescape") for literal in template.literals)
 
 
 def _by_worker(log: LabelledLog, taught: Taught, conditions: Conditions) -> tuple[Figures, tuple[str, ...]]:
@@ -281,10 +276,7 @@ def _by_worker(log: LabelledLog, taught: Taught, conditions: Conditions) -> tupl
 
     path = worker_path(log.messages, taught.checkpoint, prompt=taught.prompt, device=conditions.device)
     # Events hold U+FFFD for bytes that are no UTF-8.
-    oracle = [
-        None if text is None else text.encode(errors="surrogateescape").decode(errors="replace")
-        for text in log.templates
-    ]
+    oracle = [None if text is None else encoded(text).decode(errors="replace") for text in log.templates]
     figures: Figures = {"lines_per_second": path.lines_per_second, "lines_per_cpu_second": path.lines_per_cpu_second}
     figures |= _accuracy("emitted.", oracle, path.emitted) | _accuracy("settled.", oracle, path.settled)
     return figures, ()

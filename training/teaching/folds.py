@@ -13,7 +13,7 @@ from typing import Self
 
 import numpy as np
 
-from training.labels import Pair, aligned, collapsed
+from training.labels import Pair, aligned, collapsed, text_of
 from training.teaching.core import Source
 from training.teaching.lessons import shot_templates
 from worker.errors import WrongSettings
@@ -21,7 +21,7 @@ from worker.parsing.known import KnownTemplates
 from worker.parsing.parser import EncoderParser
 from worker.parsing.settling import Candidate
 from worker.parsing.spans import Span
-from worker.parsing.templates import WILDCARD, Template
+from worker.parsing.templates import encoded
 
 #: Labelled templates of a source, at least, and from how many on there are three folds instead of two.
 _FEWEST, _FOR_THREE = 4, 6
@@ -114,12 +114,12 @@ class _Labelled:
         for pair in source.shots:
             self._shots[collapsed(pair.template)].append(pair)
         self._lines: dict[str, list[str]] = defaultdict(list)
-        text_of = {found.id: text for text, pairs in self._shots.items() for found in shot_templates(pairs)}
+        text_by_id = {found.id: text for text, pairs in self._shots.items() for found in shot_templates(pairs)}
         known = KnownTemplates(shot_templates(source.shots))
         for message in sorted(set(source.log) - {pair.message for pair in source.shots}):
-            found = known.find(_bytes(message))
+            found = known.find(encoded(message))
             if found is not None:
-                self._lines[text_of[found.id]].append(message)
+                self._lines[text_by_id[found.id]].append(message)
         for template, lines in self._lines.items():
             self._lines[template] = rng.sample(lines, min(len(lines), _TAUGHT_LINES))
 
@@ -149,11 +149,11 @@ class _Labelled:
 
 def score_of(parser: EncoderParser, kept: Sequence[KeptLine]) -> Score:
     """Parse kept lines, each under the prompt of its source, and compare."""
-    messages = [_bytes(line.message) for line in kept]
+    messages = [encoded(line.message) for line in kept]
     prompts = [line.source for line in kept]
     templates = parser.parse(messages, prompt=prompts)
     is_exact = [
-        found is not None and collapsed(_text(found)) == line.template
+        found is not None and collapsed(text_of(found)) == line.template
         for found, line in zip(templates, kept, strict=True)
     ]
     losses = [math.nan] * len(kept)
@@ -177,12 +177,3 @@ def _loss(cut: Candidate, spans: Sequence[Span]) -> float:
         return math.nan
     is_variable = [any(start < last and end > first for first, last in spans) for start, end in cut.units]
     return float(np.mean(np.logaddexp(0, np.where(is_variable, -1, 1) * np.array(cut.odds))))
-
-
-def _bytes(message: str) -> bytes:
-    return message.encode(errors="surrogateescape")
-
-
-def _text(template: Template) -> str:
-    """Write a template as labels write it: bytes that are no UTF-8 stay what they are."""
-    return WILDCARD.join(literal.decode(errors="surrogateescape") for literal in template.literals)

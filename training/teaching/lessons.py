@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 
 from training.labels import Pair, aligned, collapsed
 from worker.parsing.known import KnownTemplates
-from worker.parsing.parser import cut_template, decoded
+from worker.parsing.parser import cut_template
 from worker.parsing.spans import Span
-from worker.parsing.templates import Template
+from worker.parsing.templates import Template, decoded, encoded
 from worker.parsing.types import parameter_type
 
 _DIGIT = re.compile(r"\d")
@@ -42,7 +42,7 @@ def shot_templates(shots: Iterable[Pair]) -> list[Template]:
     for pair in shots:
         spans = aligned(pair.message, pair.template)
         if spans is not None:
-            cut = cut_template(pair.message.encode(errors="surrogateescape"), pair.message, spans, 1.0)
+            cut = cut_template(encoded(pair.message), pair.message, spans, 1.0)
             found[cut.id] = widened(found.get(cut.id, cut), cut)
     return list(found.values())
 
@@ -65,7 +65,7 @@ def lessons(log: Iterable[str], shots: Sequence[Pair], *, per_template: int, see
     text_of = {template.id: collapsed(pair.template) for pair in shots for template in shot_templates([pair])}
     given = {pair.message for pair in shots}
     for message in sorted(set(log) - given):
-        template = known.find(message.encode(errors="surrogateescape"))
+        template = known.find(encoded(message))
         if template is not None:
             found = character_spans(message, template)
             name = text_of.get(template.id, template.text)
@@ -82,7 +82,7 @@ def lessons(log: Iterable[str], shots: Sequence[Pair], *, per_template: int, see
 
 def character_spans(message: str, template: Template) -> list[Span]:
     """Cut a message by a template that matches it."""
-    raw = message.encode(errors="surrogateescape")
+    raw = encoded(message)
     spans = template.match(raw) or ()
     if message.isascii():
         return list(spans)
@@ -129,4 +129,4 @@ class Variations:
 
 
 def _type(value: str) -> str:
-    return parameter_type(value.encode(errors="surrogateescape"))
+    return parameter_type(encoded(value))

@@ -7,7 +7,7 @@ from training.teaching.lessons import character_spans, widened
 from worker.parsing.known import KnownTemplates
 from worker.parsing.parser import EncoderParser, cut_template
 from worker.parsing.settling import Candidate, settle
-from worker.parsing.templates import Template
+from worker.parsing.templates import Template, encoded
 
 #: Messages of a log that settle together, at most; the most frequent ones are taken.
 _MOST_SETTLED = 50_000
@@ -20,7 +20,7 @@ def settled_templates(
     counts = Counter(log)
     messages = sorted(counts, key=lambda message: (-counts[message], message))[:_MOST_SETTLED]
     known = KnownTemplates(given)
-    raw = {message: message.encode(errors="surrogateescape") for message in messages}
+    raw = {message: encoded(message) for message in messages}
     labelled = {message: template for message in messages if (template := known.find(raw[message])) is not None}
     others = [message for message in messages if message not in labelled]
     cuts = parser.candidates([raw[message] for message in others], prompt=prompt)

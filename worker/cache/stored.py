@@ -6,8 +6,7 @@ Redis' own packer, which merges templates, knows one type for byte strings and t
 
 import msgpack
 
-from worker.columns.layout import MAX_PARAMETERS
-from worker.parsing.templates import Template
+from worker.parsing.templates import MAX_PARAMETERS, Template
 
 #: Packed bytes of one template: longer ones are refused on both ways.
 MAX_STORED_BYTES = 256 * 1024

@@ -6,10 +6,10 @@ from typing import Literal, Protocol
 import numpy as np
 
 from worker.columns import json_events, msgpack_events
-from worker.columns.layout import I64, MAX_FIELDS, MAX_PARAMETERS, U8, Events, Headers, Matches, Records, Texts
+from worker.columns.layout import I64, MAX_FIELDS, U8, Events, Headers, Matches, Records, Texts
 from worker.columns.pieces import UNKNOWN_TEMPLATE, TemplatePieces, lay_out
 from worker.columns.text import PADDING
-from worker.parsing.templates import Template
+from worker.parsing.templates import MAX_PARAMETERS, Template
 from worker.parsing.timestamps import rfc3339
 
 #: The buffer starts with this many bytes, and one that has grown beyond the other is not kept for the next batch.

@@ -19,8 +19,6 @@ NO_TIME = np.iinfo(np.int64).min
 NONE = -1
 #: Most header fields, beside timestamp and level, that a format may name.
 MAX_FIELDS = 12
-#: Most parameters that a template may have.
-MAX_PARAMETERS = 128
 
 #: `Matches.tier`: how a row's template was found.
 TIER_MISS, TIER_FINGERPRINT, TIER_INDEX, TIER_STORE, TIER_MODEL = 0, 1, 2, 3, 4

@@ -18,7 +18,6 @@ import numpy.typing as npt
 from worker.columns.jit import inlined, kernel
 from worker.columns.layout import (
     I64,
-    MAX_PARAMETERS,
     TIER_FINGERPRINT,
     TIER_INDEX,
     TIER_MISS,
@@ -56,7 +55,7 @@ from worker.columns.verifying import (
 )
 from worker.columns.words import fingerprint_of, letters_at, load8, mix, scope_seed, signed, tail8
 from worker.parsing import templates as reference
-from worker.parsing.templates import Template
+from worker.parsing.templates import MAX_PARAMETERS, Template
 
 #: Fingerprints in a bucket: one cache line.
 _WAYS = 8

@@ -6,8 +6,9 @@ Kernels that call each other take arrays one by one: out of a tuple, each use of
 from typing import NamedTuple
 
 from worker.columns.jit import inlined, kernel
-from worker.columns.layout import I32, I64, MAX_PARAMETERS, U8, U64
+from worker.columns.layout import I32, I64, U8, U64
 from worker.columns.words import SPACES, first_byte, is_byte, is_space, load8, repeat, same_bytes
+from worker.parsing.templates import MAX_PARAMETERS
 
 #: Fields of a template's row in `Table.rows`. The id with its highest bit turned, so that signed numbers sort like ids.
 ID = 0

@@ -7,7 +7,6 @@ itself has `literals`, a list of the texts around its parameters, instead of `te
 """
 
 import json
-import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -15,12 +14,7 @@ from typing import Any, Self
 
 from worker.errors import WrongModel
 from worker.parsing.checkpoint import KNOWN, prompt_folder, prompt_names
-from worker.parsing.templates import WILDCARD, Template
-
-#: Most parameters of a template, as the columns hold them.
-_MAX_PARAMETERS = 128
-# As in a template's anchors: a run of these is a word.
-_LETTERS = re.compile(rb"[A-Za-z\x80-\xff]+")
+from worker.parsing.templates import LETTERS, MAX_PARAMETERS, WILDCARD, Template, decoded, encoded
 
 
 class KnownTemplates:
@@ -62,7 +56,7 @@ class KnownTemplates:
 
     def find(self, message: bytes) -> Template | None:
         """Find the template that matches `message` and wins: that of most literal bytes, then of the smallest id."""
-        words = {run[0] for run in _LETTERS.finditer(message)}
+        words = {run[0] for run in LETTERS.finditer(message)}
         places = [place for word in words for place in self._by_word.get(word, ())]
         found = next(
             (
@@ -118,7 +112,7 @@ def read_known(path: Path) -> list[Template]:
 
 
 def _described(template: Template) -> dict[str, object]:
-    texts = [literal.decode(errors="surrogateescape") for literal in template.literals]
+    texts = [decoded(literal) for literal in template.literals]
     text = WILDCARD.join(texts)
     fields: dict[str, object] = {"literals": texts} if text.split(WILDCARD) != texts else {"template": text}
     fields["spacious"] = [number for number, may in enumerate(template.spacious) if may]
@@ -130,11 +124,11 @@ def _described(template: Template) -> dict[str, object]:
 def _template(fields: Mapping[str, Any]) -> Template:
     """Make the template that a line describes. Raises what a wrong shape raises."""
     texts: list[str] = fields["literals"] if "literals" in fields else fields["template"].split(WILDCARD)
-    literals = tuple(text.encode(errors="surrogateescape") for text in texts)
+    literals = tuple(encoded(text) for text in texts)
     parameters = len(literals) - 1
     spacious, names = fields.get("spacious", []), tuple(fields.get("names") or [""] * parameters)
-    if not 0 <= parameters <= _MAX_PARAMETERS:
-        raise ValueError(f"it has {parameters} parameters; {_MAX_PARAMETERS} are the most")
+    if not 0 <= parameters <= MAX_PARAMETERS:
+        raise ValueError(f"it has {parameters} parameters; {MAX_PARAMETERS} are the most")
     if not all(literals[1:-1]):
         raise ValueError("two parameters touch: put constant text between them, or make them one")
     if not all(type(place) is int and 0 <= place < parameters for place in spacious):

@@ -29,7 +29,7 @@ from worker.parsing.checkpoint import (
 from worker.parsing.known import KnownTemplates, load_known
 from worker.parsing.settling import Candidate
 from worker.parsing.spans import Span, attaches, balanced, trimmed, unmistakable, with_missed
-from worker.parsing.templates import Template
+from worker.parsing.templates import MAX_PARAMETERS, Template, decoded, encoded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -47,8 +47,6 @@ __all__ = ["EncoderParser", "Parser", "Prompts", "checkpoint_version"]
 #: The name of the prompt of all messages of a call, or of each; None is none.
 Prompts: TypeAlias = str | Sequence[str | None] | None
 
-#: Most parameters of a template, as the columns hold them; what is beyond becomes one.
-MAX_PARAMETERS = 128
 #: Rows are padded to the next of these (then to multiples of 64), so that a row's width depends on that row alone.
 _WIDTHS = (6, 10, 14, 18, 22, 26, 30, 38, 46, 62, 78, 94, 126, 158, 190, 254)
 #: Tokens that two windows of one long message share; each token is judged where it has most context.
@@ -285,11 +283,6 @@ class EncoderParser:
             found[window.row][window.judged_from : window.judged_to] = score[judged]
 
 
-def decoded(message: bytes) -> str:
-    """Decode a message so that every character gives back its bytes."""
-    return message.decode(errors="surrogateescape")
-
-
 def readable(text: str) -> str:
     """Take what the tagger reads of a decoded message: its first line, with U+FFFD for what is no UTF-8."""
     return _ESCAPED.sub("\ufffd", text[: first_line(text)])
@@ -434,7 +427,7 @@ def known_by_first_line(known: KnownTemplates, message: bytes) -> Template | Non
     The white space is constant, and the lines after it become one parameter.
     """
     text = decoded(message)
-    line = text[: first_line(text)].encode(errors="surrogateescape")
+    line = encoded(text[: first_line(text)])
     core = line.strip()
     found = known.find(core)
     if found is None:
@@ -446,7 +439,7 @@ def known_by_first_line(known: KnownTemplates, message: bytes) -> Template | Non
         return replace(found, literals=tuple(literals))
     end = len(text.rstrip())
     made = Template(
-        literals=(*literals, text[end:].encode(errors="surrogateescape")),
+        literals=(*literals, encoded(text[end:])),
         spacious=(*found.spacious, True),
         names=(*found.names, *names(text, [(first_line(text), end)])),
     )
@@ -488,7 +481,10 @@ def swallows(text: str, spans: Sequence[Span]) -> bool:
 
 
 def cut_template(message: bytes, text: str, spans: Sequence[Span], confidence: float) -> Template:
-    """Cut a template by character spans of the decoded message, with the names of parameters that have keys."""
+    """Cut a template by character spans of the decoded message, with the names of parameters that have keys.
+
+    Parameters beyond the most that a template may have become one.
+    """
     if len(spans) > MAX_PARAMETERS:
         spans = [*spans[: MAX_PARAMETERS - 1], (spans[MAX_PARAMETERS - 1][0], spans[-1][1])]
     made = Template.cut(message, byte_spans(text, spans), confidence)
@@ -505,8 +501,8 @@ def byte_spans(text: str, spans: Sequence[Span]) -> list[Span]:
         return list(spans)
     found, place, size = list[Span](), 0, 0
     for start, end in spans:
-        first = size + len(text[place:start].encode(errors="surrogateescape"))
-        size = first + len(text[start:end].encode(errors="surrogateescape"))
+        first = size + len(encoded(text[place:start]))
+        size = first + len(encoded(text[start:end]))
         found.append((first, size))
         place = end
     return found

@@ -11,18 +11,35 @@ from functools import cached_property
 
 #: Stands for a parameter wherever a template is shown.
 WILDCARD = "<*>"
+#: Most parameters that a template may have.
+MAX_PARAMETERS = 128
+#: A word of a message. Bytes above 0x7f count as letters: words of any language can be anchors.
+LETTERS = re.compile(rb"[A-Za-z\x80-\xff]+")
 
 _SPACE = re.compile(rb"[ \t]")
 _ASCII_LETTER = re.compile(rb"[A-Za-z]")
 _DIGIT = re.compile(rb"[0-9]")
-# Bytes above 0x7f count as letters: words of any language can be anchors.
-_LETTERS = re.compile(rb"[A-Za-z\x80-\xff]+")
 
 _MASK = (1 << 64) - 1
 #: Odd constants that spread bits in 64-bit products, and what stands for a word with a digit.
 SPREAD = 0x9E3779B97F4A7C15
 SPREAD_AGAIN = 0xC2B2AE3D27D4EB4F
 DIGITS = 0x165667B19E3779F9
+
+
+def decoded(message: bytes) -> str:
+    """Decode a message so that every character gives back its bytes."""
+    return message.decode(errors="surrogateescape")
+
+
+def encoded(text: str) -> bytes:
+    """Give back the bytes that a text was decoded from.
+
+    Raises:
+        UnicodeEncodeError: it holds half a character, which no bytes give.
+
+    """
+    return text.encode(errors="surrogateescape")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +84,7 @@ class Template:
         """Words that are runs of letters in every message that matches: a parameter can't lengthen them."""
         anchors: dict[bytes, None] = {}
         for number, literal in enumerate(self.literals):
-            for run in _LETTERS.finditer(literal):
+            for run in LETTERS.finditer(literal):
                 open_start = run.start() == 0 and number > 0
                 open_end = run.end() == len(literal) and number < len(self.spacious)
                 if not open_start and not open_end:

@@ -18,7 +18,6 @@ from training.evaluation.trials import (
     labelled,
     measure,
     peak_memory_mib,
-    text_of,
 )
 from training.labels import Pair
 from training.teaching.configuration import Configuration
@@ -122,12 +121,6 @@ def test_json_keeps_a_trial(tmp_path: Path) -> None:
     """What is kept of a trial is read back as it was."""
     found = measure(TRIAL, store_log(), conditions(tmp_path), teaching=KnowsItsShots())
     assert found == Measured.from_dict(json.loads(json.dumps(asdict(found))))
-
-
-def test_bytes_that_are_no_text_stay() -> None:
-    """A template of a message with broken UTF-8 equals its label, which was read the same way."""
-    template = Template.cut(b"caf\xe9 7", [(5, 6)])
-    assert b"caf\xe9 <*>".decode(errors="surrogateescape") == text_of(template)
 
 
 def test_memory_is_that_of_this_process() -> None:
