@@ -159,23 +159,23 @@ class Watched(Learner):
         #: At each look, each template alike.
         self.exact: list[float] = []
 
-    def _validation_loss(self, *, uses_prompts: bool) -> float:
-        loss = super()._validation_loss(uses_prompts=uses_prompts)
-        self.exact.append(self._exact_share(uses_prompts=uses_prompts))
+    def _validation_loss(self) -> float:
+        loss = super()._validation_loss()
+        self.exact.append(self._exact_share())
         return loss
 
-    def _exact_share(self, *, uses_prompts: bool) -> float:
+    def _exact_share(self) -> float:
         """Cut the kept lines with the network as it is."""
         trained = [parameter.requires_grad for parameter in self._network.parameters()]
         about = replace(self._about, cuts=PIECES)
         tagger = Tagger(
             self._network, self._tokenizer, about, "training", self._group.device, self._dtype,
-            prompts=self._prompts if uses_prompts else None,
+            prompts=self._prompts,
         )  # fmt: skip
         parser = EncoderParser(tagger)
         right = total = 0.0
         for name, lesson in self._kept:
-            [cut] = parser.candidates([encoded(lesson.text)], prompt=name if uses_prompts else None)
+            [cut] = parser.candidates([encoded(lesson.text)], prompt=name if self._prompts else None)
             total += lesson.weight
             if cut is not None and written(lesson.text, cut.spans) == written(lesson.text, lesson.spans):
                 right += lesson.weight

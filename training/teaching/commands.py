@@ -13,7 +13,7 @@ from training.labels import read_pairs
 from training.runs import CHECKPOINT, RunFolder, draw_curves, machine
 from training.sample import read_messages
 from training.teaching.configuration import Configuration, Method
-from training.teaching.core import Source, teach_sources
+from training.teaching.core import Source, refuse_doubled, teach_sources
 from worker.errors import LogloomError, WrongSettings
 from worker.parsing.checkpoint import BASE
 
@@ -105,9 +105,7 @@ def read_sources(chosen: argparse.Namespace) -> list[Source]:
         WrongSettings: two sources have one name, or a log can't be read.
 
     """
-    names = [name for name, _, _ in chosen.source]
-    if len(set(names)) < len(names):
-        raise WrongSettings(f"two sources have one name: {', '.join(names)}")
+    refuse_doubled([name for name, _, _ in chosen.source])
     return [
         Source(
             name=name, log=_read_log(Path(log), chosen.header), shots=read_pairs(Path(pairs)), licence=chosen.licence

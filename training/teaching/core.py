@@ -13,16 +13,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from shutil import copyfile, copytree, rmtree
-from typing import cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from training.encoder import continued
+from training.encoder import continued, encoder_layers
 from training.labels import Pair
-from training.runs import Group, Progress, distributed, joules, seeded
-from training.tagging import IGNORED, token_labels
+from training.runs import CHECKPOINT, Group, Progress, distributed, joules, seeded
+from training.tagging import IGNORED, padded_labels, token_labels
 from training.teaching.configuration import Configuration
 from training.teaching.lessons import Lesson, Variations, lessons, shot_templates
 from training.teaching.lora import add_lora, merge_lora
@@ -102,7 +101,7 @@ def teach_sources(
             the encoder lacks what the configuration names.
 
     """
-    folder, checkpoint = checkpoint_folder(start), out / "checkpoint"
+    folder, checkpoint = checkpoint_folder(start), out / CHECKPOINT
     _check(sources, checkpoint, configuration)
     seeded(configuration.seed)
     seconds, report = 0.0, dict[str, object]()
@@ -129,13 +128,22 @@ def teach_sources(
 
 def _check(sources: Sequence[Source], checkpoint: Path, configuration: Configuration) -> None:
     """Refuse what would fail only after the training."""
-    names = [source.name for source in sources]
-    for name in names:
-        prompt_folder(checkpoint, name)
-    if len(set(names)) < len(names):
-        raise WrongSettings(f"two sources have one name: {', '.join(names)}")
+    refuse_doubled([source.name for source in sources])
+    for source in sources:
+        prompt_folder(checkpoint, source.name)
     if configuration.method != "zero-shot" and not any(shot_templates(source.shots) for source in sources):
         raise WrongSettings(f"{configuration.method} needs labelled lines, and there are none")
+
+
+def refuse_doubled(names: Sequence[str]) -> None:
+    """Refuse two sources of one name.
+
+    Raises:
+        WrongSettings: there are.
+
+    """
+    if len(set(names)) < len(names):
+        raise WrongSettings(f"two sources have one name: {', '.join(names)}")
 
 
 def _copy(folder: Path, checkpoint: Path) -> None:
@@ -290,11 +298,14 @@ class Learner:
         self._changes_weights |= weights
         if prompts and not self._prompts:
             # Of what an earlier stage made of the head; a source without labelled lines has nothing to learn one from.
-            self._prompts = {name: self._new_prompt(name) for name in sorted({name for name, _ in self._all_lessons()})}
-        uses_prompts = bool(self._prompts)
+            names = sorted({name for name, _ in [*self._lessons, *self._kept]})
+            self._prompts = {name: self._new_prompt(name) for name in names}
+        self._modules = nn.ModuleList(
+            [self._network, *(nn.ParameterList(prompt.tensors().values()) for prompt in self._prompts.values())]
+        )
         trained = self._trained(weights=weights, prompts=prompts)
         # What is new was drawn at random, and dropout draws differently in each process.
-        self._group.same_weights(self._modules())
+        self._group.same_weights(self._modules)
         optimizer = torch.optim.AdamW(trained, weight_decay=configuration.weight_decay)
         rates = [group["lr"] for group in optimizer.param_groups]
         batches = self._batches(random.Random(configuration.seed))
@@ -307,13 +318,13 @@ class Learner:
             for group, rate in zip(optimizer.param_groups, rates, strict=True):
                 group["lr"] = scale * rate
             self._network.train()
-            losses.append(self._step(next(batches), optimizer, uses_prompts=uses_prompts))
+            losses.append(self._step(next(batches), optimizer))
             is_look = bool(self._kept) and (step % every == 0 or step == steps)
             if step % _CURVE_STEPS == 0 or is_look or step == steps:
                 point = {"step": float(first + step), "loss": float(np.mean(losses))}
                 losses.clear()
                 if is_look:
-                    point["validation_loss"] = self._validation_loss(uses_prompts=uses_prompts)
+                    point["validation_loss"] = self._validation_loss()
                     if point["validation_loss"] < best:
                         best, best_state, looks_without_gain = point["validation_loss"], self._state(), 0
                     else:
@@ -343,7 +354,7 @@ class Learner:
         """Choose what is trained, with its learning rate; all else is frozen."""
         configuration = self._configuration
         self._network.requires_grad_(False)
-        self._modules().zero_grad()  # what an earlier stage left would be clipped with the rest
+        self._modules.zero_grad()  # what an earlier stage left would be clipped with the rest
         groups: list[dict[str, object]] = []
         if weights:
             if configuration.lora_rank:
@@ -377,50 +388,35 @@ class Learner:
 
     def _encoder_parameters(self) -> list[nn.Parameter]:
         """Choose the encoder's weights that are trained: all but the word embeddings, or the last layers."""
-        depth = self._config["num_hidden_layers"]
-        last = [f".layer.{number}." for number in range(depth - self._configuration.layers, depth)]
-        return [
-            parameter
-            for name, parameter in self._network.encoder.named_parameters()
-            if "word_embeddings" not in name and (not last or any(layer in f".{name}" for layer in last))
-        ]
+        if self._configuration.layers:
+            return encoder_layers(self._network, self._configuration.layers)
+        named = self._network.encoder.named_parameters()
+        return [parameter for name, parameter in named if "word_embeddings" not in name]
 
-    def _step(
-        self, batch: Sequence[tuple[str, Lesson]], optimizer: torch.optim.Optimizer, *, uses_prompts: bool
-    ) -> float:
+    def _step(self, batch: Sequence[tuple[str, Lesson]], optimizer: torch.optim.Optimizer) -> float:
         """Take one step; returns the loss."""
         mine = self._group.share(batch)
         loss_value, tokens = 0.0, 0
         optimizer.zero_grad()
         if mine:
-            loss, tokens = self._loss(mine, uses_prompts=uses_prompts)
+            loss, tokens = self._loss(mine)
             loss.backward()  # type: ignore[no-untyped-call]
             loss_value = loss.item()
-        modules = self._modules()
-        self._group.mean_gradients(modules, weight=tokens)
-        nn.utils.clip_grad_norm_([one for one in modules.parameters() if one.grad is not None], 1.0)
+        self._group.mean_gradients(self._modules, weight=tokens)
+        nn.utils.clip_grad_norm_([one for one in self._modules.parameters() if one.grad is not None], 1.0)
         optimizer.step()
         return self._group.mean(loss_value, weight=tokens)
 
-    def _modules(self) -> nn.ModuleList:
-        """Give everything that has weights."""
-        return nn.ModuleList([self._network, *(_Holder(prompt) for prompt in self._prompts.values())])
-
-    def _all_lessons(self) -> list[tuple[str, Lesson]]:
-        return [*self._lessons, *self._kept]
-
-    def _loss(self, batch: Sequence[tuple[str, Lesson]], *, uses_prompts: bool) -> tuple[Tensor, int]:
+    def _loss(self, batch: Sequence[tuple[str, Lesson]]) -> tuple[Tensor, int]:
         """Compute the mean cross-entropy over the tokens of a batch, and count them."""
         most = min(self._about.max_tokens - 2, 254)
         rows = tokenize(self._tokenizer, [readable(lesson.text) for _, lesson in batch])
         found = [token_labels(row, lesson.spans)[:most] for row, (_, lesson) in zip(rows, batch, strict=True)]
         rows = [sliced(row, 0, min(len(row.ids), most)) for row in rows]
         width = max(len(row.ids) for row in rows) + 2
-        labels = np.full((len(rows), width), IGNORED, np.int64)
-        for row, wanted in enumerate(found):
-            labels[row, 1 : len(wanted) + 1] = wanted
+        labels = padded_labels(found, width)
         device = self._group.device
-        prompt = PromptBatch.of([self._prompts[name] for name, _ in batch]) if uses_prompts else None
+        prompt = PromptBatch.of([self._prompts.get(name) for name, _ in batch])
         with torch.autocast(device.type, self._dtype, enabled=self._dtype != torch.float32):
             scores = self._network(*(part.to(device) for part in padded_rows(rows, self._special, width)), prompt)
         smoothing = self._configuration.label_smoothing if self._network.training else 0.0
@@ -434,32 +430,28 @@ class Learner:
         tokens = int((labels != IGNORED).sum())
         return summed / max(1, tokens), tokens  # lines of control characters have no tokens
 
-    def _validation_loss(self, *, uses_prompts: bool) -> float:
+    def _validation_loss(self) -> float:
         """Measure the loss on what was kept, every template alike."""
         self._network.eval()
         by_template: dict[tuple[str, str], list[tuple[str, Lesson]]] = defaultdict(list)
         for found in self._kept:
             by_template[_shape(*found)].append(found)
         with torch.no_grad():
-            losses = [self._loss(kept, uses_prompts=uses_prompts)[0].item() for kept in by_template.values()]
+            losses = [self._loss(kept)[0].item() for kept in by_template.values()]
         # The same in all processes to the last bit: else one could stop while the others wait for it.
         return self._group.mean(float(np.mean(losses)))
 
     def _state(self) -> dict[str, Tensor]:
         """Copy what is trained."""
-        return {name: tensor.detach().clone() for name, tensor in self._tensors() if tensor.requires_grad}
+        return {
+            name: tensor.detach().clone() for name, tensor in self._modules.named_parameters() if tensor.requires_grad
+        }
 
     def _restore(self, state: Mapping[str, Tensor]) -> None:
         with torch.no_grad():
-            for name, tensor in self._tensors():
+            for name, tensor in self._modules.named_parameters():
                 if name in state:
                     tensor.copy_(state[name])
-
-    def _tensors(self) -> Iterator[tuple[str, Tensor]]:
-        yield from self._network.named_parameters()
-        for name, prompt in self._prompts.items():
-            for part, tensor in prompt.tensors().items():
-                yield f"prompt {name} {part}", tensor
 
     def write(self, checkpoint: Path) -> None:
         """Write the checkpoint, as it was where only prompts were learned, and the prompts."""
@@ -475,15 +467,6 @@ class Learner:
             _copy(self._start, checkpoint)
         for prompt in self._prompts.values():
             write_prompt(checkpoint, prompt)
-
-
-class _Holder(nn.Module):
-    """A prompt's tensors as a module, for what goes through all parameters."""
-
-    def __init__(self, prompt: Prompt) -> None:
-        super().__init__()
-        for name, tensor in prompt.tensors().items():
-            self.register_parameter(name, cast("nn.Parameter", tensor))
 
 
 def _shape(name: str, lesson: Lesson) -> tuple[str, str]:

@@ -223,7 +223,7 @@ def test_validation_stops_early_and_restores_the_best(start: Path, method: Any) 
     best = looks.index(min(looks))
     assert 4 == len(looks) - 1 - best
     assert min(looks) == learner.report["validation_loss"]
-    assert pytest.approx(min(looks), rel=1e-5) == learner._validation_loss(uses_prompts=method == "prompt-tune")
+    assert pytest.approx(min(looks), rel=1e-5) == learner._validation_loss()
 
 
 def test_kept_templates_are_kept_whole(start: Path) -> None:
