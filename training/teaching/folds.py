@@ -15,9 +15,8 @@ import numpy as np
 
 from training.labels import Pair, aligned, collapsed, text_of
 from training.teaching.core import Source
-from training.teaching.lessons import shot_templates
+from training.teaching.lessons import matched_lines
 from worker.errors import WrongSettings
-from worker.parsing.known import KnownTemplates
 from worker.parsing.parser import EncoderParser
 from worker.parsing.settling import Candidate
 from worker.parsing.spans import Span
@@ -113,22 +112,17 @@ class _Labelled:
         self._shots: dict[str, list[Pair]] = defaultdict(list)
         for pair in source.shots:
             self._shots[collapsed(pair.template)].append(pair)
-        self._lines: dict[str, list[str]] = defaultdict(list)
-        text_by_id = {found.id: text for text, pairs in self._shots.items() for found in shot_templates(pairs)}
-        known = KnownTemplates(shot_templates(source.shots))
-        for message in sorted(set(source.log) - {pair.message for pair in source.shots}):
-            found = known.find(encoded(message))
-            if found is not None:
-                self._lines[text_by_id[found.id]].append(message)
-        for template, lines in self._lines.items():
-            self._lines[template] = rng.sample(lines, min(len(lines), _TAUGHT_LINES))
+        self._lines = {
+            template: rng.sample(list(lines), min(len(lines), _TAUGHT_LINES))
+            for template, lines in matched_lines(source.log, source.shots).items()
+        }
 
     def without(self, number: int, count: int) -> Source:
         """Give the source without a fold, neither its labels nor lines of its templates; -1 is no fold."""
         rest = [template for place, template in enumerate(self.templates) if place % count != number]
         return replace(
             self.source,
-            log=[message for template in rest for message in self._lines[template]],
+            log=[message for template in rest for message in self._lines.get(template, ())],
             shots=[pair for template in rest for pair in self._shots[template]],
         )
 
@@ -136,7 +130,7 @@ class _Labelled:
         """Yield the lines of a fold: the labelled ones, and some that their templates match."""
         for template in self.templates[number::count]:
             labelled = list(dict.fromkeys(pair.message for pair in self._shots[template]))
-            messages = [*labelled, *self._lines[template][:_KEPT_LINES]]
+            messages = [*labelled, *self._lines.get(template, [])[:_KEPT_LINES]]
             for message in messages:
                 yield KeptLine(
                     source=self.source.name,

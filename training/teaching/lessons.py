@@ -53,23 +53,34 @@ def widened(template: Template, other: Template) -> Template:
     return replace(template, spacious=spacious)
 
 
+def matched_lines(log: Iterable[str], shots: Sequence[Pair]) -> dict[str, dict[str, Template]]:
+    """Find the different lines of a log that a labelled template matches, but for the labelled lines themselves.
+
+    Returns, by label and then by line, sorted, the template that matches.
+    """
+    known = KnownTemplates(shot_templates(shots))
+    label_of = {template.id: collapsed(pair.template) for pair in shots for template in shot_templates([pair])}
+    lines: dict[str, dict[str, Template]] = defaultdict(dict)
+    for message in sorted(set(log) - {pair.message for pair in shots}):
+        template = known.find(encoded(message))
+        if template is not None:
+            lines[label_of[template.id]][message] = template
+    return lines
+
+
 def lessons(log: Iterable[str], shots: Sequence[Pair], *, per_template: int, seed: int) -> list[Lesson]:
     """Find the lessons of a source: at most `per_template` different lines of each template, all templates alike."""
-    known = KnownTemplates(shot_templates(shots))
     by_template: dict[str, dict[str, tuple[Span, ...]]] = defaultdict(dict)
     # The labelled lines come first, by their own labels.
     for pair in shots:
         spans = aligned(pair.message, pair.template)
         if spans is not None:
             by_template[collapsed(pair.template)][pair.message] = tuple(span for span in spans if span[0] < span[1])
-    text_of = {template.id: collapsed(pair.template) for pair in shots for template in shot_templates([pair])}
-    given = {pair.message for pair in shots}
-    for message in sorted(set(log) - given):
-        template = known.find(encoded(message))
-        if template is not None:
+    for label, matched in matched_lines(log, shots).items():
+        for message, template in matched.items():
             found = character_spans(message, template)
-            name = text_of.get(template.id, template.text)
-            by_template[name][message] = tuple(span for span in found if span[0] < span[1])
+            by_template[label][message] = tuple(span for span in found if span[0] < span[1])
+    given = {pair.message for pair in shots}
     rng = random.Random(seed)
     chosen: list[Lesson] = []
     for _, lines in sorted(by_template.items()):
