@@ -1,7 +1,10 @@
-"""Logging calls of Java source code and resource files, by a scanner that knows strings, comments and brackets."""
+"""Logging calls of Java source code and resource files."""
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+
+import tree_sitter_java
+from tree_sitter import Language, Node, Query
 
 from training.corpus.logging_calls import (
     LEVELS,
@@ -9,148 +12,163 @@ from training.corpus.logging_calls import (
     Draft,
     LoggingCall,
     Package,
+    Variable,
     finished,
     split_braces,
     split_printf,
 )
+from training.corpus.syntax import STRINGS, Declarations, found_in, root_of, string_of, text_of, values_of, words_of
 
-JAVA_CALL = re.compile(
-    r"\b(?:\w*log(?:ger)?|LOG(?:GER)?|\w*_LOG(?:GER)?|\w*Logger)(?:\(\))?\s*\.\s*(?:at)?"
-    r"(trace|debug|info|warn|warning|error|fatal|severe|fine|finer|finest|config|log)\w*\s*\(",
-    re.IGNORECASE,
+_JAVA = Language(tree_sitter_java.language())
+_CALLS = Query(
+    _JAVA,
+    """
+    ((method_invocation name: (identifier) @name) @call
+      (#match? @name "(?i)^(at)?(trace|debug|info|warn|error|fatal|severe|fine|config|log)"))
+    ((object_creation_expression type: (_) @type) @made (#match? @type "(Exception|Error)(<.*>)?$"))
+    ((annotation name: (identifier) @annotation) @message (#match? @annotation "^(LogMessage|Message)$"))
+    """,
 )
-JAVA_RAISE = re.compile(r"\bthrow\s+new\s+\w+(?:Exception|Error)\s*\(")
-JAVA_ANNOTATION = re.compile(r"@(?:LogMessage|Message)\s*\(")
-JAVA_TOKEN = re.compile(
-    r'"""(?P<block>.*?)"""|"(?P<string>(?:[^"\\\n]|\\.)*)"|\'(?:[^\'\\\n]|\\.)+\'|//[^\n]*|/\*.*?\*/'
-    r"|(?P<word>[A-Za-z_]\w*)|(?P<number>\d[\w.]*)|(?P<mark>[^\s\w])",
-    re.DOTALL,
+_DECLARED = Query(
+    _JAVA,
+    """
+    (formal_parameter) @local (spread_parameter) @local (local_variable_declaration) @local
+    (catch_formal_parameter) @local (enhanced_for_statement) @local (resource) @local
+    (field_declaration) @field (constant_declaration) @field
+    (record_declaration (formal_parameters (formal_parameter) @field))
+    """,
 )
-JAVA_ESCAPES = {"n": "\n", "t": "\t", "r": "\r", "0": "\0"}
-
-
-def java_arguments(source: str, start: int) -> list[list[tuple[str, str]]]:
-    """Split what stands between parentheses into arguments of (kind, text) tokens; empty where they never close."""
-    arguments: list[list[tuple[str, str]]] = [[]]
-    depth = 0
-    for found in JAVA_TOKEN.finditer(source, start, min(len(source), start + 4000)):
-        kind = found.lastgroup
-        if kind is None:
-            continue
-        text = found[kind]
-        if kind == "mark":
-            if text in "([{":
-                depth += 1
-            elif text in ")]}":
-                if depth == 0:
-                    return [argument for argument in arguments if argument]
-                depth -= 1
-            elif text == "," and depth == 0:
-                arguments.append([])
-                continue
-        if kind in {"string", "block"}:
-            text = re.sub(r"\\(u+[0-9a-fA-F]{4}|.)", java_unescape, text, flags=re.DOTALL)
-            kind = "string"
-        arguments[-1].append((kind, text))
-    return []
-
-
-def java_unescape(found: re.Match[str]) -> str:
-    """Resolve one escape of a Java string."""
-    code = found[1]
-    return chr(int(code.lstrip("u"), 16)) if len(code) > 4 else JAVA_ESCAPES.get(code, code)
-
-
-def java_name(tokens: Sequence[tuple[str, str]]) -> str:
-    """Give the name that tells most about an expression's value: its last word, `get` and the like taken off."""
-    words = [text for kind, text in tokens if kind == "word" and text not in JAVA_NOISE]
-    if not words:
-        return ""
-    name = words[-1]
-    if name in {"size", "length"} and len(words) > 1:
-        return "count"
-    if name in {"name", "getName", "id", "getId", "value", "toString", "getMessage"} and len(words) > 1:
-        name = f"{words[-2]}_{name.removeprefix('get')}"
-    return re.sub(r"^(get|to|as|is)(?=[A-Z])", "", name)
-
-
-JAVA_NOISE = frozenset({"this", "new", "String", "Arrays", "toString", "format", "valueOf", "Integer", "Long", "null"})
-
-
-def java_draft(tokens: Sequence[tuple[str, str]]) -> Draft | None:
-    """Put together `"text" + expression + ...`; None without literal text."""
-    if [text for _, text in tokens[:4]] == ["(", ")", "-", ">"]:
-        tokens = tokens[4:]
-    if not any(kind == "string" for kind, _ in tokens):
-        return None
-    draft, depth, operand = Draft.of(""), 0, list[tuple[str, str]]()
-    for kind, text in [*tokens, ("mark", "+")]:
-        if kind == "mark" and text in "([{":
-            depth += 1
-        elif kind == "mark" and text in ")]}":
-            depth -= 1
-        if depth or (kind, text) != ("mark", "+"):
-            operand.append((kind, text))
-            continue
-        if len(operand) == 1 and operand[0][0] == "string":
-            draft.constant(operand[0][1])
-        elif operand:
-            draft.variable(java_name(operand))
-        operand = []
-    return draft if any(draft.literals) else None
-
-
-def java_template(arguments: Sequence[list[tuple[str, str]]]) -> Draft | None:
-    """Make the template of a call's arguments; the first that holds literal text is the format."""
-    for place, argument in enumerate(arguments[:3]):
-        words = [text for _, text in argument[:4]]
-        if words[1:4] == [".", "format", "("] and argument[-1][1] == ")":
-            inner: list[list[tuple[str, str]]] = [[]]
-            depth = 0
-            for kind, text in argument[4:-1]:
-                depth += (text in "([{") - (text in ")]}") if kind == "mark" else 0
-                if (kind, text) == ("mark", ",") and depth == 0:
-                    inner.append([])
-                else:
-                    inner[-1].append((kind, text))
-            return java_template(inner)
-        draft = java_draft(argument)
-        if draft is None:
-            if any(kind == "string" for kind, _ in argument):
-                return None
-            continue
-        names = [java_name(rest) for rest in arguments[place + 1 :]]
-        if draft.names or not names:
-            return draft
-        if "{" in draft.literals[0]:
-            return split_braces(draft.literals[0], names)
-        return split_printf(draft.literals[0], names) if PRINTF.search(draft.literals[0]) else draft
-    return None
+_LOGGER = re.compile(r"(?i)^(\w*log(ger)?|\w*_log(ger)?)(\(\))?$")
+_NO_LOGGER = re.compile(r"(?i)(cata|dia|b|ana|prolo)log(\(\))?$")
+_LEVEL = re.compile(r"(?i)^(?:at)?(trace|debug|info|warning|warn|error|fatal|severe|finest|finer|fine|config|log)")
+_FORMATS = re.compile(
+    r"(^|\.)(String|Strings|MessageFormat|LoggerMessageFormat|MessageFormatter|TextUtil\w*)\.(format|lenientFormat|f)$"
+)
 
 
 def java_calls(source: str, package: Package) -> Iterator[LoggingCall]:
-    """Yield the logging calls, and the texts of thrown exceptions, of one Java file."""
-    for found in JAVA_CALL.finditer(source):
-        draft = java_template(java_arguments(source, found.end()))
-        if draft and (call := finished(draft, LEVELS.get(found[1].lower(), "info"), package)):
+    """Yield the logging calls, the texts of exceptions made, and the annotated messages, of one Java file."""
+    root = root_of(_JAVA, source)
+    declarations = Declarations(_DECLARED, root)
+    for kind, node in found_in(_CALLS, root):
+        if kind not in _LEVELS_OF:
+            continue
+        level = _LEVELS_OF[kind](node)
+        if kind == "message":
+            draft = annotated(node, declarations)
+        else:
+            draft = template(values_of(node.child_by_field_name("arguments")), declarations) if level else None
+        if draft and level and (call := finished(draft, level, package)):
             yield call
-    for found in JAVA_RAISE.finditer(source):
-        draft = java_template(java_arguments(source, found.end()))
-        if draft and (call := finished(draft, "raise", package)):
-            yield call
-    for found in JAVA_ANNOTATION.finditer(source):
-        arguments = java_arguments(source, found.end())
-        texts = [
-            tokens[-1][1]
-            for tokens in arguments
-            if tokens[-1][0] == "string" and tokens[0][1] in {"value", tokens[-1][1]}
-        ]
-        method = re.compile(r"\w+\s+\w+\s*\(").search(source, found.end())
-        if texts and method:
-            names = [java_name(tokens) for tokens in java_arguments(source, method.end())]
-            draft = split_braces(texts[0], names) if "{" in texts[0] else split_printf(texts[0], names)
-            if call := finished(draft, "info", package):
-                yield call
+
+
+def java_level(call: Node) -> str | None:
+    """Tell the level of a logging call; None for any other call."""
+    found = _LEVEL.match(text_of(call.child_by_field_name("name")))
+    owner = words_of(call.child_by_field_name("object"))
+    if not found or not any(_LOGGER.search(word) and not _NO_LOGGER.search(word) for word in owner[-2:]):
+        return None
+    fluent = _LEVEL.match(owner[-1]) if owner[-1].startswith("at") else None  # `logger.atInfo().log("...")`
+    return LEVELS[(fluent or found)[1].lower()]
+
+
+def draft_of(node: Node, declarations: Declarations) -> Draft | None:  # noqa: PLR0911 - one case per form of string
+    """Put together a string expression; None for one without any literal text."""
+    if node.type == "string_literal":
+        return Draft.of(string_of(node).strip("\n") if text_of(node).startswith('"""') else string_of(node))
+    if node.type == "parenthesized_expression" and node.named_children:
+        return draft_of(node.named_children[0], declarations)
+    if node.type == "lambda_expression":
+        body = node.child_by_field_name("body")
+        return draft_of(body, declarations) if body is not None else None
+    if node.type == "binary_expression" and text_of(node.child_by_field_name("operator")) == "+":
+        sides = [side for field in ("left", "right") if (side := node.child_by_field_name(field))]
+        drafts = [draft_of(side, declarations) for side in sides]
+        if not any(drafts):
+            return None
+        joined = Draft.of("")
+        for side, draft in zip(sides, drafts, strict=True):
+            if draft:
+                joined.extend(draft)
+            else:
+                joined.variable(declarations.of(side))
+        return joined
+    if node.type == "method_invocation":
+        return formatted(node, declarations)
+    return None
+
+
+def formatted(call: Node, declarations: Declarations) -> Draft | None:
+    """Read `String.format("...", value)` and `"...".formatted(value)`."""
+    owner, name = call.child_by_field_name("object"), text_of(call.child_by_field_name("name"))
+    arguments = values_of(call.child_by_field_name("arguments"))
+    if owner is not None and owner.type == "string_literal" and name in {"formatted", "concat", "trim", "intern"}:
+        return template([owner, *arguments], declarations)
+    if _FORMATS.search(f"{text_of(owner)}.{name}"):
+        return template(arguments, declarations)
+    return None
+
+
+def template(arguments: Sequence[Node], declarations: Declarations) -> Draft | None:
+    """Make the template of a call's arguments; the first that holds literal text is the format."""
+    for place, argument in enumerate(arguments[:3]):
+        draft = draft_of(argument, declarations)
+        if draft is None:
+            continue
+        values = [declarations.of(node) for one in arguments[place + 1 :] for node in spread(one)]
+        if draft.variables or not values:
+            return draft
+        if "{" in draft.literals[0]:
+            return split_braces(draft.literals[0], values)
+        return split_printf(draft.literals[0], values) if PRINTF.search(draft.literals[0]) else draft
+    return None
+
+
+def spread(argument: Node) -> list[Node]:
+    """Give the values of `new Object[] {...}`, which stands for as many arguments; else the argument itself."""
+    if argument.type == "array_creation_expression" and (values := argument.child_by_field_name("value")) is not None:
+        return values_of(values)
+    return [argument]
+
+
+def annotated(annotation: Node, declarations: Declarations) -> Draft | None:
+    """Read `@Message(value = "... %s")` above a method: the parameters fill the message."""
+    method = annotation.parent.parent if annotation.parent is not None else None
+    parameters = method.child_by_field_name("parameters") if method is not None else None
+    texts = [
+        node
+        for part in values_of(annotation.child_by_field_name("arguments"))
+        for node in ([part] if part.type != "element_value_pair" else value_of(part))
+        if node.type in STRINGS
+    ]
+    if not texts or parameters is None:
+        return None
+    names = [declarations.variable([text_of(one.child_by_field_name("name"))], one) for one in values_of(parameters)]
+    text = string_of(texts[0])
+    return split_braces(text, names) if "{" in text else split_printf(text, names)
+
+
+def annotated_level(annotation: Node) -> str:
+    """Tell the level that stands in any annotation of the method; `raise` where the method makes an exception."""
+    method = annotation.parent.parent if annotation.parent is not None else None
+    if method is not None and re.search(r"(Exception|Error)$", text_of(method.child_by_field_name("type"))):
+        return "raise"
+    found = re.search(r"level\s*=\s*[\w.]*?(TRACE|DEBUG|INFO|WARN|ERROR|FATAL)", text_of(annotation.parent))
+    return LEVELS[found[1].lower()] if found else "info"
+
+
+#: What tells the level, by what the query found.
+_LEVELS_OF: dict[str, Callable[[Node], str | None]] = {
+    "call": java_level,
+    "made": lambda _: "raise",
+    "message": annotated_level,
+}
+
+
+def value_of(pair: Node) -> list[Node]:
+    """Give the value of an annotation's pair, where it is the message."""
+    value = pair.child_by_field_name("value")
+    return [value] if value is not None and text_of(pair.child_by_field_name("key")) == "value" else []
 
 
 def property_calls(source: str, package: Package) -> Iterator[LoggingCall]:
@@ -160,5 +178,5 @@ def property_calls(source: str, package: Package) -> Iterator[LoggingCall]:
         key, mark, text = line.partition("=")
         if mark and not key.lstrip().startswith(("#", "!")):
             text = re.sub(r"\\u([0-9a-fA-F]{4})", lambda found: chr(int(found[1], 16)), text).replace("''", "'")
-            if call := finished(split_braces(text.strip(), []), "info", package):
+            if call := finished(split_braces(text.strip(), list[Variable]()), "info", package):
                 yield call

@@ -1,9 +1,9 @@
 """Logging calls of Python source code, by `ast`."""
 
 import ast
-import re
 import warnings
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from training.corpus.logging_calls import (
     BRACES,
@@ -12,39 +12,57 @@ from training.corpus.logging_calls import (
     Draft,
     LoggingCall,
     Package,
+    Variable,
+    accessor_name,
     finished,
     split_braces,
     split_printf,
 )
 
+#: Functions that show their argument: the argument names the value.
+_SHOWING = frozenset({"str", "repr", "int", "float", "list", "sorted", "set", "tuple", "dict", "round", "ascii", "hex"})
+#: What a call gives, by its form.
+_MADE = {
+    "len": "int", "int": "int", "round": "float", "float": "float", "str": "str", "list": "list", "sorted": "list",
+    "dict": "map", "join()": "str", "time()": "float",
+}  # fmt: skip
 
-def python_name(node: ast.expr) -> str:  # noqa: C901, PLR0911 - one case per form of expression
-    """Give the name that tells most about an expression's value."""
+
+def python_words(node: ast.expr | None) -> list[str]:  # noqa: C901, PLR0911 - one case per form of expression
+    """List the accessors that lead to a value, outermost owner first, a call marked by `()`; none for a literal."""
     match node:
         case ast.Name(id=name):
-            return name
-        case ast.Attribute(attr="name" | "id" | "value" as attribute, value=owner):
-            return f"{python_name(owner)}_{attribute}"
-        case ast.Attribute(attr=attribute):
-            return attribute
+            return [name]
+        case ast.Attribute(attr=attribute, value=owner):
+            return [*python_words(owner), attribute]
         case ast.Subscript(slice=ast.Constant(value=str(key))):
-            return key
-        case ast.Subscript(value=owner) | ast.Starred(value=owner) | ast.Await(value=owner):
-            return python_name(owner)
-        case ast.Call(func=ast.Name(id="len")):
-            return "count"
-        case ast.Call(func=ast.Name(id="str" | "repr" | "int" | "float" | "list" | "sorted"), args=[first, *_]):
-            return python_name(first)
-        case ast.Call(func=ast.Attribute(attr="join"), args=[first, *_]):
-            return f"{python_name(first)}_list"
+            return [key]
         case ast.Call(func=ast.Attribute(attr="get" | "pop"), args=[ast.Constant(value=str(key)), *_]):
-            return key
+            return [key]
+        case ast.Call(func=ast.Name(id="len"), args=[first, *_]):
+            return [*(python_words(first) or ["_"]), "len()"]
+        case ast.Call(func=ast.Name(id=name), args=[first, *_]) if name in _SHOWING and python_words(first):
+            return python_words(first)
+        case ast.Call(func=ast.Attribute(attr="join"), args=[first, *_]) if python_words(first):
+            return [*python_words(first)[:-1], f"{python_words(first)[-1]}_list"]
         case ast.Call(func=function):
-            return re.sub(r"^(get|format|to|as)_", "", python_name(function))
+            *owners, last = python_words(function) or [""]
+            return [*owners, f"{last}()"] if last else []
         case ast.BinOp(left=left):
-            return python_name(left)
+            return python_words(left)
+        case ast.Subscript(value=owner) | ast.Starred(value=owner) | ast.Await(value=owner):
+            return python_words(owner)
         case _:
-            return ""
+            return []
+
+
+def python_variable(node: ast.expr) -> Variable:
+    """Describe an expression's value; only a form such as `len(x)` tells its type."""
+    words = python_words(node)
+    if isinstance(node, ast.Call) and words:
+        kind = _MADE.get(node.func.id, "") if isinstance(node.func, ast.Name) else _MADE.get(words[-1], "")
+        return Variable(name=accessor_name(words), type=kind)
+    return Variable(name=accessor_name(words))
 
 
 def python_draft(node: ast.expr) -> Draft | None:  # noqa: C901, PLR0911, PLR0912 - one case per form of string
@@ -62,11 +80,12 @@ def python_draft(node: ast.expr) -> Draft | None:  # noqa: C901, PLR0911, PLR091
                     if isinstance(value.format_spec, ast.JoinedStr) and value.format_spec.values:
                         first = value.format_spec.values[0]
                         conversion = str(first.value) if isinstance(first, ast.Constant) else ""
-                    draft.variable(python_name(value.value), "r" if value.conversion == ord("r") else conversion)
+                    conversion = "r" if value.conversion == ord("r") else conversion
+                    draft.variable(replace(python_variable(value.value), conversion=conversion))
             return draft
         case ast.BinOp(op=ast.Mod(), left=ast.Constant(value=str(text)), right=right):
             values = right.elts if isinstance(right, ast.Tuple) else [right]
-            return split_printf(text, [python_name(value) for value in values])
+            return split_printf(text, [python_variable(value) for value in values])
         case ast.BinOp(op=ast.Add(), left=left, right=right):
             sides = [(side, python_draft(side)) for side in (left, right)]
             if not any(part for _, part in sides):
@@ -76,13 +95,13 @@ def python_draft(node: ast.expr) -> Draft | None:  # noqa: C901, PLR0911, PLR091
                 if part:
                     draft.extend(part)
                 else:
-                    draft.variable(python_name(side))
+                    draft.variable(python_variable(side))
             return draft
         case ast.Call(
             func=ast.Attribute(attr="format", value=ast.Constant(value=str(text))), args=args, keywords=keywords
         ):
-            named = {keyword.arg: python_name(keyword.value) for keyword in keywords if keyword.arg}
-            return split_braces(text, [python_name(arg) for arg in args], named)
+            named = {keyword.arg: python_variable(keyword.value) for keyword in keywords if keyword.arg}
+            return split_braces(text, [python_variable(arg) for arg in args], named)
         case ast.Call(func=ast.Name(id="_" | "gettext" | "ugettext"), args=[first, *_]):
             return python_draft(first)
         case _:
@@ -96,7 +115,7 @@ def python_level(node: ast.Call) -> str | None:
     owner = node.func.value
     while isinstance(owner, ast.Call):
         owner = owner.func
-    name = python_name(owner).lower()
+    name = (python_words(owner) or [""])[-1].lower()
     return LEVELS[node.func.attr] if ("log" in name and "catalog" not in name) or name == "msg" else None
 
 
@@ -118,7 +137,7 @@ def python_calls(source: str, package: Package) -> Iterator[LoggingCall]:
                 continue
             draft = python_draft(args[0])
             if draft and isinstance(args[0], ast.Constant):
-                draft = fill(draft.literals[0], [python_name(arg) for arg in args[1:]], node.keywords)
+                draft = fill(draft.literals[0], [python_variable(arg) for arg in args[1:]], node.keywords)
         else:
             continue
         if draft and (call := finished(draft, level, package)):
@@ -131,15 +150,15 @@ def python_log_has_level(node: ast.Call) -> bool:
     return named_log and bool(node.args) and python_draft(node.args[0]) is None
 
 
-def fill(text: str, names: Sequence[str], keywords: Sequence[ast.keyword]) -> Draft:
+def fill(text: str, values: Sequence[Variable], keywords: Sequence[ast.keyword]) -> Draft:
     """Cut a logged constant by what follows it: `%` arguments, `{}` arguments, or structlog's keywords."""
-    if names and PRINTF.search(text):
-        return split_printf(text, names)
-    if (names or keywords) and BRACES.search(text):
-        return split_braces(text, names, {word.arg: word.arg for word in keywords if word.arg})
+    if values and PRINTF.search(text):
+        return split_printf(text, values)
+    named = {word.arg: replace(python_variable(word.value), name=word.arg) for word in keywords if word.arg}
+    if (values or keywords) and BRACES.search(text):
+        return split_braces(text, values, named)
     draft = Draft.of(text)
-    for word in keywords:
-        if word.arg and word.arg not in {"exc_info", "stack_info", "extra", "stacklevel"} and text:
-            draft.constant(f" {word.arg}=")
-            draft.variable(word.arg)
+    for key, variable in named.items():
+        if key not in {"exc_info", "stack_info", "extra", "stacklevel"} and text:
+            draft.field(key, variable)
     return draft
