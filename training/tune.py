@@ -29,7 +29,8 @@ import torch
 from training.evaluation.processes import Failure, side_by_side
 from training.labels import written
 from training.runs import Group, RunFolder, distributed, draw_curves, machine, seeded
-from training.teaching.commands import argument_parser, read_sources
+from training.tagging import looked_at
+from training.teaching.commands import argument_parser, chosen_step, read_sources
 from training.teaching.configuration import Configuration, Method
 from training.teaching.core import Learner, Source
 from training.teaching.folds import folds_of, narrowed
@@ -166,22 +167,20 @@ class Watched(Learner):
 
     def _exact_share(self) -> float:
         """Cut the kept lines with the network as it is."""
-        trained = [parameter.requires_grad for parameter in self._network.parameters()]
         about = replace(self._about, cuts=PIECES)
-        tagger = Tagger(
-            self._network, self._tokenizer, about, "training", self._group.device, self._dtype,
-            prompts=self._prompts,
-        )  # fmt: skip
-        parser = EncoderParser(tagger)
         right = total = 0.0
-        for name, lesson in self._kept:
-            [cut] = parser.candidates([encoded(lesson.text)], prompt=name if self._prompts else None)
-            total += lesson.weight
-            if cut is not None and written(lesson.text, cut.spans) == written(lesson.text, lesson.spans):
-                right += lesson.weight
-        # Serving froze the network.
-        for parameter, is_trained in zip(self._network.parameters(), trained, strict=True):
-            parameter.requires_grad_(is_trained)
+        with looked_at(self._network):
+            parser = EncoderParser(
+                Tagger(
+                    self._network, self._tokenizer, about, "training", self._group.device, self._dtype,
+                    prompts=self._prompts,
+                )
+            )  # fmt: skip
+            for name, lesson in self._kept:
+                [cut] = parser.candidates([encoded(lesson.text)], prompt=name if self._prompts else None)
+                total += lesson.weight
+                if cut is not None and written(lesson.text, cut.spans) == written(lesson.text, lesson.spans):
+                    right += lesson.weight
         return right / total
 
 
@@ -200,8 +199,7 @@ def overfitting(job: Job, configuration: Configuration) -> tuple[list[dict[str, 
     looks = [point for point in learner.curve if "validation_loss" in point]
     for point, exact in zip(looks, learner.exact, strict=True):
         point["exact_share"] = exact
-    best = learner.report.get("validation_loss")
-    return learner.curve, next((point["step"] for point in looks if point["validation_loss"] == best), None)
+    return learner.curve, chosen_step(learner.report)
 
 
 def run(arguments: Sequence[str] | None = None) -> dict[str, object]:

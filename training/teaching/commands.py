@@ -62,13 +62,13 @@ def taught(
     }
     curve = found[0].report.get("curve")
     if isinstance(curve, list) and curve:
-        draw_curves(curve, run_folder.curve, x="step", left=_LOSSES, mark=_chosen_step(found[0].report))
+        draw_curves(curve, run_folder.curve, x="step", left=_LOSSES, mark=chosen_step(found[0].report))
     run_folder.write_report(report)
     return report
 
 
-def _chosen_step(report: dict[str, object]) -> float | None:
-    """Find the step that early stopping chose."""
+def chosen_step(report: dict[str, object]) -> float | None:
+    """Find the step that early stopping chose; None where nothing was kept to stop by."""
     curve, best = report.get("curve"), report.get("validation_loss")
     points = curve if isinstance(curve, list) else []
     return next(
