@@ -3,7 +3,6 @@
 Fuse is about many sources on one encoder, so that a trial of one system can't teach it alone.
 """
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,15 +10,12 @@ from pathlib import Path
 import torch
 
 from training.evaluation.datasets import LabelledLog
-from training.evaluation.trials import Conditions, Trial, labelled
+from training.evaluation.trials import Conditions, Trial, labelled, prompt_name, usable
 from training.labels import Pair
 from training.runs import RunFolder
 from training.sampling import chosen
 from training.teaching.configuration import Configuration
 from training.teaching.core import Source, Taught, teach_sources
-
-#: What a prompt's name can't hold.
-_UNNAMABLE = re.compile(r"[^A-Za-z0-9_.\-]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,13 +48,9 @@ def fuse(trial: Trial, logs: Sequence[LabelledLog], conditions: Conditions) -> F
     torch.set_num_threads(conditions.threads)
     sources = [
         Source(
-            name=_UNNAMABLE.sub("_", log.name),
+            name=prompt_name(log.name),
             log=log.messages,
-            shots=[
-                pair
-                for pair in labelled(log, chosen(log.messages, trial.shots, seed=trial.seed)).values()
-                if pair is not None
-            ],
+            shots=usable(labelled(log, chosen(log.messages, trial.shots, seed=trial.seed))),
         )
         for log in logs
     ]

@@ -7,7 +7,7 @@ import re
 import resource
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -142,9 +142,9 @@ def measure(trial: Trial, log: LabelledLog, conditions: Conditions, key: str = "
         began, began_cpu = time.perf_counter(), time.process_time()
         with joules() as energy:
             taught = teaching(
-                _UNNAMABLE.sub("_", trial.system),
+                prompt_name(trial.system),
                 log.messages,
-                [pair for pair in shots.values() if pair is not None],
+                usable(shots),
                 out,
                 start=conditions.start,
                 configuration=replace(conditions.configuration, method=trial.method, seed=trial.seed),
@@ -171,6 +171,16 @@ def labelled(log: LabelledLog, lines: Sequence[int]) -> dict[int, Pair | None]:
     return pairs
 
 
+def usable(shots: Mapping[int, Pair | None]) -> list[Pair]:
+    """Take the pairs of the chosen lines that have a usable label."""
+    return [pair for pair in shots.values() if pair is not None]
+
+
+def prompt_name(system: str) -> str:
+    """Name the prompt of a system."""
+    return _UNNAMABLE.sub("_", system)
+
+
 def _judged(
     trial: Trial,
     log: LabelledLog,
@@ -182,7 +192,7 @@ def _judged(
 ) -> Measured:
     parser = EncoderParser.load(taught.checkpoint, device=conditions.device)
     templates, per_second = parsed(parser, log.messages, taught.prompt)
-    pairs = [pair for pair in shots.values() if pair is not None]
+    pairs = usable(shots)
     used = frozenset(line for line, pair in shots.items() if pair is not None)
     unseen = unseen_accuracy(log.templates, templates, [pair.template for pair in pairs])
     wrong = mistakes(log.messages, log.templates, templates)
