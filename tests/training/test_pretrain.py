@@ -3,8 +3,6 @@
 import gzip
 import json
 import random
-import subprocess
-import sys
 from dataclasses import asdict
 from pathlib import Path
 
@@ -12,6 +10,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.training.two_processes import in_two_processes
 from training.encoder import encoder_layers, folding_tokenizer
 from training.pretrain import Configuration, Kinds, main
 from worker.errors import WrongLabels
@@ -160,9 +159,7 @@ def test_bad_input_is_told(log: Path, start: Path, tmp_path: Path, capsys: pytes
 @pytest.mark.slow
 def test_two_processes_pretrain_as_one(log: Path, start: Path, tmp_path: Path) -> None:
     """Started by torchrun, they take the same steps: the weights are those of one process, up to rounding."""
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    command = [*torchrun, "-m", "training.pretrain", *options(log, start, tmp_path / "two", examples=60)]
-    subprocess.run(command, check=True, capture_output=True, timeout=200, cwd=Path(__file__).parents[2])
+    in_two_processes("-m", "training.pretrain", *options(log, start, tmp_path / "two", examples=60))
     assert 0 == main(options(log, start, tmp_path / "one", examples=60))
     one, two, before = (
         load_file(folder / "model.safetensors")

@@ -4,7 +4,6 @@ import argparse
 import io
 import json
 import random
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
+from tests.training.two_processes import in_two_processes
 from training.runs import (
     Group,
     Progress,
@@ -213,17 +213,7 @@ def train(group: Group) -> dict[str, list[float]]:
 def test_two_processes_train_as_one(tmp_path: Path) -> None:
     """Started by torchrun, two processes that share each batch end with the weights of one that has it whole."""
     out = tmp_path / "weights.json"
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node",
-        "2",
-        __file__,
-        str(out),
-    ]
-    subprocess.run(command, check=True, capture_output=True, timeout=120, cwd=Path(__file__).parents[2])
+    in_two_processes(__file__, str(out))
     expected, actual = train(ALONE), json.loads(out.read_text())
     assert expected.keys() == actual.keys()
     for name, values in expected.items():

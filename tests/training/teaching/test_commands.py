@@ -4,12 +4,10 @@ import gzip
 import json
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-import torch
 
 from tests.parsing.checkpoints import write_small
 from training.labels import Pair, write_pairs
@@ -19,15 +17,6 @@ from worker.parsing.parser import EncoderParser
 
 LINES = [f"2025-03-0{day} 10:00:0{day} INFO open door d{day}" for day in range(1, 9)]
 PAIRS = [Pair(message="open door d3", template="open door d<*>"), Pair(message="idle", template="idle")]
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Multiply in one thread: for such small networks several wait for each other most of the time."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture

@@ -2,10 +2,9 @@
 
 import json
 import random
-import subprocess
 import sys
 from argparse import ArgumentParser
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from functools import cache
 from pathlib import Path
@@ -16,6 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from tests.parsing.checkpoints import CONFIGURATION, write_small
+from tests.training.two_processes import in_two_processes
 from training.labels import Pair
 from training.runs import Group, seeded
 from training.teaching.configuration import ORDERS, Configuration
@@ -61,15 +61,6 @@ MAIL = Source(name="mail", log=LOG, shots=SHOTS)
 WEB = Source(name="web", log=["get /a", "get /b", "put /c"], shots=[Pair(message="get /a", template="get /<*>")])
 SHORT = Configuration(steps=3, batch_lessons=4, prompt_length=2, prefix_length=2)
 ALONE = Group(rank=0, size=1, device=torch.device("cpu"))
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Multiply in one thread: for such small networks several wait for each other most of the time."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 @pytest.fixture
@@ -422,17 +413,7 @@ def test_two_processes_teach_as_one(tmp_path: Path) -> None:
     write_small(tmp_path / "start", config=SURE, max_tokens=48)
     one, two = tmp_path / "one", tmp_path / "two"
     expected = teach_shared(one)
-    command = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc-per-node",
-        "2",
-        __file__,
-        str(two),
-    ]
-    subprocess.run(command, check=True, capture_output=True, timeout=200, cwd=Path(__file__).parents[3])
+    in_two_processes(__file__, str(two))
     actual = json.loads((two / "report.json").read_text())
     assert expected["curve"] == [pytest.approx(point, abs=1e-4) for point in actual["curve"]]
     assert expected["validation_loss"] == pytest.approx(actual["validation_loss"], abs=1e-4)
@@ -443,13 +424,6 @@ def test_two_processes_teach_as_one(tmp_path: Path) -> None:
     assert parsed(one / "checkpoint", messages, "mail") == parsed(two / "checkpoint", messages, "mail")
 
 
-if __name__ == "__main__":
-    where = Path(sys.argv[1])
-    found = teach_shared(where)
-    if "templates" in found:  # the first process alone writes
-        (where / "report.json").write_text(json.dumps(found))
-
-
 def test_the_card_says_what_was_learned_from(tmp_path: Path) -> None:
     """Every source stands in it with its lines and its licence."""
     start = tmp_path / "start"
@@ -458,3 +432,10 @@ def test_the_card_says_what_was_learned_from(tmp_path: Path) -> None:
     card = (tmp_path / "checkpoint" / "DATA_CARD.md").read_text(encoding="utf-8")
     assert f"| mail | {len(LOG):,} | {len(SHOTS)} | ours alone |" in card
     assert "| web | 3 | 1 | not stated |" in card
+
+
+if __name__ == "__main__":
+    where = Path(sys.argv[1])
+    found = teach_shared(where)
+    if "templates" in found:  # the first process alone writes
+        (where / "report.json").write_text(json.dumps(found))
