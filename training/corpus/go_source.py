@@ -14,6 +14,7 @@ from training.corpus.logging_calls import (
     Package,
     Variable,
     accessor_name,
+    filled,
     finished,
     split_printf,
 )
@@ -69,7 +70,7 @@ def go_calls(source: str, package: Package) -> Iterator[LoggingCall]:
         if level is None:
             continue
         arguments = values_of(call.child_by_field_name("arguments"))
-        draft = template(arguments, declarations, printed=printed(call))
+        draft = template(arguments, declarations, method_of(call))
         if draft and level != "raise":
             for link in reversed([*links_of(call)]):
                 for key, variable in link_fields(link, declarations):
@@ -117,11 +118,6 @@ def go_level(call: Node) -> str | None:
     return {"print": "info"}.get(found[1].lower()) or LEVELS[found[1].lower()]
 
 
-def printed(call: Node) -> bool:
-    """Tell whether a call joins its arguments, as `log.Println` does."""
-    return method_of(call).startswith("Print")
-
-
 def draft_of(node: Node, declarations: Declarations) -> Draft | None:
     """Put together a string expression; None for one without any literal text."""
     if node.type in STRINGS:
@@ -141,27 +137,27 @@ def draft_of(node: Node, declarations: Declarations) -> Draft | None:
                 chained.variable(declarations.of(side))
         return chained
     if node.type == "call_expression" and _FORMAT.match(text_of(node.child_by_field_name("function"))):
-        return template(values_of(node.child_by_field_name("arguments")), declarations, printed=True)
+        return template(values_of(node.child_by_field_name("arguments")), declarations, "Print")
     return None
 
 
-def template(arguments: Sequence[Node], declarations: Declarations, *, printed: bool) -> Draft | None:
-    """Make the template of a call: a format, a message with fields, or arguments to join."""
+def template(arguments: Sequence[Node], declarations: Declarations, method: str) -> Draft | None:
+    """Make the template of a call of `method`: a format, a message with fields, or arguments to join."""
     drafts = [draft_of(node, declarations) for node in arguments]
     place = next((place for place, draft in enumerate(drafts[:3]) if draft), None)
     if place is None:
         return None
     draft, rest = drafts[place] or Draft.of(""), arguments[place + 1 :]
-    if PRINTF.search(draft.literals[0]) and rest and not draft.variables:
-        return split_printf(draft.literals[0], [declarations.of(node) for node in rest])
+    if rest and any(PRINTF.search(literal) for literal in draft.literals):
+        return filled(draft, [declarations.of(node) for node in rest], split_printf)
     if "".join(draft.literals) in _MESSAGE_KEYS and rest and (message := drafts[place + 1]):
         draft, rest = message, arguments[place + 2 :]
-    if printed or not is_structured(rest):
+    if method.startswith("Print") or method.endswith("ln") or not is_structured(rest):
         for node, more in zip(rest, drafts[len(arguments) - len(rest) :], strict=True):
+            draft.constant(" " if method.endswith("ln") else "")
             if more:
                 draft.extend(more)
             else:
-                draft.constant("" if draft.literals[-1].endswith((" ", "=", "'", '"', "(", "[")) else " ")
                 draft.variable(declarations.of(node))
     else:
         for key, variable in fields_of(rest, declarations):

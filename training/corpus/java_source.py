@@ -13,11 +13,22 @@ from training.corpus.logging_calls import (
     LoggingCall,
     Package,
     Variable,
+    filled,
     finished,
     split_braces,
     split_printf,
 )
-from training.corpus.syntax import STRINGS, Declarations, found_in, root_of, string_of, text_of, values_of, words_of
+from training.corpus.syntax import (
+    STRINGS,
+    Declarations,
+    found_in,
+    root_of,
+    string_of,
+    text_of,
+    unescaped,
+    values_of,
+    words_of,
+)
 
 _JAVA = Language(tree_sitter_java.language())
 _CALLS = Query(
@@ -41,9 +52,6 @@ _DECLARED = Query(
 _LOGGER = re.compile(r"(?i)^(\w*log(ger)?|\w*_log(ger)?)(\(\))?$")
 _NO_LOGGER = re.compile(r"(?i)(cata|dia|b|ana|prolo)log(\(\))?$")
 _LEVEL = re.compile(r"(?i)^(?:at)?(trace|debug|info|warning|warn|error|fatal|severe|finest|finer|fine|config|log)")
-_FORMATS = re.compile(
-    r"(^|\.)(String|Strings|MessageFormat|LoggerMessageFormat|MessageFormatter|TextUtil\w*)\.(format|lenientFormat|f)$"
-)
 
 
 def java_calls(source: str, package: Package) -> Iterator[LoggingCall]:
@@ -76,6 +84,8 @@ def draft_of(node: Node, declarations: Declarations) -> Draft | None:  # noqa: P
     """Put together a string expression; None for one without any literal text."""
     if node.type == "string_literal":
         return Draft.of(string_of(node).strip("\n") if text_of(node).startswith('"""') else string_of(node))
+    if node.type == "character_literal":
+        return Draft.of(unescaped(text_of(node)[1:-1]) if "\\" in text_of(node) else text_of(node)[1:-1])
     if node.type == "parenthesized_expression" and node.named_children:
         return draft_of(node.named_children[0], declarations)
     if node.type == "lambda_expression":
@@ -99,12 +109,12 @@ def draft_of(node: Node, declarations: Declarations) -> Draft | None:  # noqa: P
 
 
 def formatted(call: Node, declarations: Declarations) -> Draft | None:
-    """Read `String.format("...", value)` and `"...".formatted(value)`."""
+    """Read `String.format("...", value)`, which others call by the same name, and `"...".formatted(value)`."""
     owner, name = call.child_by_field_name("object"), text_of(call.child_by_field_name("name"))
     arguments = values_of(call.child_by_field_name("arguments"))
     if owner is not None and owner.type == "string_literal" and name in {"formatted", "concat", "trim", "intern"}:
         return template([owner, *arguments], declarations)
-    if _FORMATS.search(f"{text_of(owner)}.{name}"):
+    if name in {"format", "lenientFormat"} and arguments:
         return template(arguments, declarations)
     return None
 
@@ -116,11 +126,10 @@ def template(arguments: Sequence[Node], declarations: Declarations) -> Draft | N
         if draft is None:
             continue
         values = [declarations.of(node) for one in arguments[place + 1 :] for node in spread(one)]
-        if draft.variables or not values:
-            return draft
-        if "{" in draft.literals[0]:
-            return split_braces(draft.literals[0], values)
-        return split_printf(draft.literals[0], values) if PRINTF.search(draft.literals[0]) else draft
+        text = "".join(draft.literals)
+        if values and "{" in text:
+            return filled(draft, values, split_braces)
+        return filled(draft, values, split_printf) if values and PRINTF.search(text) else draft
     return None
 
 

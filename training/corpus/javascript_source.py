@@ -6,7 +6,17 @@ from collections.abc import Iterator, Sequence
 import tree_sitter_typescript
 from tree_sitter import Language, Node, Query
 
-from training.corpus.logging_calls import LEVELS, PRINTF, Draft, LoggingCall, Package, Variable, finished, split_printf
+from training.corpus.logging_calls import (
+    LEVELS,
+    PRINTF,
+    Draft,
+    LoggingCall,
+    Package,
+    Variable,
+    filled,
+    finished,
+    split_printf,
+)
 from training.corpus.syntax import (
     STRINGS,
     Declarations,
@@ -158,9 +168,9 @@ def template(arguments: Sequence[Node], declarations: Declarations) -> Draft | N
     objects = [node for node in arguments[:first] if node.type == "object"]
     draft = draft_of(arguments[first], declarations) or Draft.of("")
     rest = [node for node in arguments[first + 1 :] if is_logged(node)]
-    if not draft.variables and PRINTF.search(draft.literals[0]) and rest:
-        wanted = sum(found["type"] != "%" for found in PRINTF.finditer(draft.literals[0]))
-        draft = split_printf(draft.literals[0], [declarations.of(node) for node in rest[:wanted]])
+    wanted = sum(found["type"] != "%" for literal in draft.literals for found in PRINTF.finditer(literal))
+    if wanted and rest:
+        draft = filled(draft, [declarations.of(node) for node in rest[:wanted]], split_printf)
         rest = rest[wanted:]
     for node in (*rest, *objects):
         if node.type == "object":

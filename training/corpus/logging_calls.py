@@ -1,7 +1,7 @@
 """A logging call as a template: literals, and between each two of them a variable with its name."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 #: Longest template kept, in characters: longer ones are help texts and banners.
@@ -143,7 +143,7 @@ def accessor_name(words: Sequence[str]) -> str:
 def plain_name(word: str) -> str:
     """Write an accessor as a name: no brackets, no `get`, first letter in lower case."""
     name = word.removesuffix("()").lstrip("_$#@")
-    name = re.sub(r"^(get|to|as|fetch|format)(?:_(?=[a-z])|(?=[A-Z]))", "", name)
+    name = re.sub(r"^(?:[Gg]et|[Tt]o|[Aa]s|[Ff]etch|[Ff]ormat)(?:_(?=[a-z])|(?=[A-Z]))", "", name)
     if name.isupper():
         return name.lower()
     if name.isdigit():
@@ -248,12 +248,24 @@ def split_braces(text: str, variables: Sequence[Variable], keywords: Mapping[str
         if not key or index:
             place = int(index[0]) if index else position
             told = variables[place] if place < len(variables) else Variable()
+            position += not index
         else:
             told = (keywords or {}).get(key, Variable(name=re.split(r"[.\[]", key)[-1].rstrip("]'\"")))
-        position += 1
         draft.variable(replace(told, conversion=found["conversion"] or (found["format"] or "").strip()))
     draft.constant(text[end:])
     return draft
+
+
+def filled(draft: Draft, variables: Sequence[Variable], split: Callable[[str, Sequence[Variable]], Draft]) -> Draft:
+    """Cut the format that a draft's literals hold: what was put together may be a format too, `"of " + a + ": {}"`."""
+    whole, rest = Draft.of(""), list(variables)
+    for place, literal in enumerate(draft.literals):
+        part = split(literal, rest)
+        rest = rest[len(part.variables) :]
+        whole.extend(part)
+        if place < len(draft.variables):
+            whole.variable(draft.variables[place])
+    return whole
 
 
 #: What colours a terminal.

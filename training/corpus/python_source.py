@@ -44,7 +44,7 @@ def python_words(node: ast.expr | None) -> list[str]:  # noqa: C901, PLR0911 - o
         case ast.Call(func=ast.Name(id=name), args=[first, *_]) if name in _SHOWING and python_words(first):
             return python_words(first)
         case ast.Call(func=ast.Attribute(attr="join"), args=[first, *_]) if python_words(first):
-            return [*python_words(first)[:-1], f"{python_words(first)[-1]}_list"]
+            return [f"{accessor_name(python_words(first))}_list"]
         case ast.Call(func=function):
             *owners, last = python_words(function) or [""]
             return [*owners, f"{last}()"] if last else []

@@ -25,6 +25,10 @@ _DECLARED = Query(
 
 _LEVELS = LEVELS | {"println": "info", "eprintln": "error", "event": "info"}
 _RAISES = frozenset({"panic", "bail", "anyhow", "eyre", "ensure", "format_err", "unimplemented"})
+#: Macros before whose message a plain value is a field: those of `tracing`.
+_FIELDS_BEFORE = frozenset({"trace", "debug", "info", "warn", "error", "event"})
+#: What stands before a message for another reason: slog's logger, the level, what a call belongs to.
+_NO_FIELD = re.compile(r"(?i)log|level|^target|^parent|^name$")
 _LEVEL_WORD = re.compile(r"(?i)^(trace|debug|info|warn|error)$")
 _STRINGS = frozenset({"string_literal", "raw_string_literal"})
 #: Attributes that give an error its text: of thiserror and of snafu.
@@ -147,7 +151,9 @@ def template(arguments: Sequence[Tokens], declarations: Declarations, at: Node) 
     named |= {one.key: declarations.variable(words_of(one.value), at) for one in after if one.key}
     values = [declarations.variable(words_of(one.value), at) for one in after if not one.key]
     draft = split_braces(text, values, named)
+    logs = text_of(at.child_by_field_name("macro")).split("::")[-1] in _FIELDS_BEFORE
     for one in [*before, *(one for one in after if one.is_field)]:
-        if one.key:
-            draft.field(one.key, declarations.variable(words_of(one.value), at))
+        words = words_of(one.value)
+        if key := one.key or (accessor_name(words) if logs and not _NO_FIELD.search("".join(words)) else ""):
+            draft.field(key, declarations.variable(words, at))
     return draft

@@ -50,6 +50,8 @@ SHOWING = CONVERSIONS | {
     "ToLower()", "ToUpper()", "EncodeToString()", "dump()", "requireNonNullElse()", "identityHashCode()", "Base()",
     "Clean()", "deepToString()", "printPath()", "toJSON()", "toJson()", "shortenPath()", "humanize()",
 }  # fmt: skip
+#: What is taken from them took that long.
+_CLOCKS = frozenset({"now()", "Now()", "currentTimeMillis()", "nanoTime()", "getTime()"})
 _FUNCTIONS = frozenset({
     "method_declaration", "constructor_declaration", "function_declaration", "func_literal", "lambda_expression",
     "method_definition", "arrow_function", "function_expression", "generator_function_declaration", "function_item",
@@ -117,6 +119,9 @@ def words_of(node: Node | None) -> list[str]:  # noqa: PLR0911 - one case per fo
         if index is not None and index.type in STRINGS:
             return [string_of(index)]
         return words_of(owner)
+    if node.type == "binary_expression" and text_of(node.child_by_field_name("operator")) == "-":
+        left = words_of(node.child_by_field_name("left"))
+        return ["elapsed"] if left and left[-1] in _CLOCKS else left or words_of(node.child_by_field_name("right"))
     telling = [node.child_by_field_name(field) for field in ("value", "operand", "argument", "consequence", "left")]
     return next((words for child in (*telling, *node.named_children) if (words := words_of(child))), [])
 
@@ -132,6 +137,10 @@ def called(words: list[str], call: Node) -> list[str]:
         if shown:
             return shown[0]
     return [*words[:-1], last]
+
+
+#: Declarations whose type is of each of several values.
+_TYPES_OF = {"variadic_parameter_declaration": "list", "spread_parameter": "list"}
 
 
 class Declarations:
@@ -207,14 +216,14 @@ def declared_by(node: Node) -> Iterator[tuple[str, str]]:
     parts = node.children_by_field_name("declarator")
     names += [name for part in parts if (name := part.child_by_field_name("name"))]
     if declared is not None and text_of(declared) != "var":
-        kind = type_name(text_of(declared))
-        if node.type == "catch_formal_parameter":
-            kind = kind or "error"
+        kind = _TYPES_OF.get(node.type) or type_name(text_of(declared))
+        if node.type == "catch_formal_parameter" and "|" in text_of(declared):
+            kind = "error"
     else:
         made = next((value for part in (*parts, node) if (value := part.child_by_field_name("value"))), None)
         kind = type_name(made_by(made)) if made is not None else ""
     for name in names:
-        yield text_of(name).removeprefix("mut "), kind
+        yield text_of(name).removeprefix("mut ").removeprefix("..."), kind
 
 
 def made_by(value: Node) -> str:
