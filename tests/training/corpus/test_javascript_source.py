@@ -51,7 +51,8 @@ def test_what_is_no_logging_call_is_left(source: str) -> None:
 
 def test_declarations_tell_types() -> None:
     """TypeScript's annotations and what is made on the spot tell types."""
-    source = """class A { private host: string; f(n: number, peer?: Peer | null, ...all: Node[]) { const t = new Timer();
+    source = """class A { private host: string; f(n: number, peer?: Peer | null, ...all: Node[]) {
+        const t = new Timer();
         try { log.info(`${this.host} ${n} ${peer} ${all} at ${t}`) } catch (e) { log.warn('no: %s', e) } } }"""
     found = [call.types for call in javascript_calls(source, APP)]
     assert [("str", "number", "Peer", "list", "Timer"), ("error",)] == found
