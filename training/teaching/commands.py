@@ -13,7 +13,7 @@ from training.labels import read_pairs
 from training.runs import CHECKPOINT, RunFolder, draw_curves, machine
 from training.sample import read_messages
 from training.teaching.configuration import Configuration, Method
-from training.teaching.core import Source, refuse_doubled, teach_sources
+from training.teaching.core import Source, lost_prompts, refuse_doubled, teach_sources
 from worker.errors import LogloomError, WrongSettings
 from worker.parsing.checkpoint import BASE
 
@@ -22,11 +22,19 @@ _LOSSES = ("loss", "validation_loss")
 
 def run(method: Method, about: str, arguments: Sequence[str] | None = None) -> int:
     """Run a command that teaches by `method`; returns the exit code."""
-    chosen = argument_parser(method.replace("-", "_"), about).parse_args(arguments)
+    parser = argument_parser(method.replace("-", "_"), about)
+    parser.add_argument(
+        "--drop-prompts", action="store_true",
+        help="go on where soft prompts of other sources will not fit the new weights; their known templates stay",
+    )  # fmt: skip
+    chosen = parser.parse_args(arguments)
     try:
         configuration = Configuration.from_arguments(chosen, method)
         sources = read_sources(chosen)
-        report = taught(sources, chosen.out, chosen.start, configuration, device=chosen.device, fresh=chosen.fresh)
+        report = taught(
+            sources, chosen.out, chosen.start, configuration,
+            device=chosen.device, fresh=chosen.fresh, drops_prompts=chosen.drop_prompts,
+        )  # fmt: skip
     except LogloomError as error:
         print(error, file=sys.stderr)
         return 1
@@ -36,26 +44,45 @@ def run(method: Method, about: str, arguments: Sequence[str] | None = None) -> i
 
 
 def taught(
-    sources: Sequence[Source], out: Path, start: str, configuration: Configuration, *, device: str, fresh: bool
+    sources: Sequence[Source],
+    out: Path,
+    start: str,
+    configuration: Configuration,
+    *,
+    device: str,
+    fresh: bool,
+    drops_prompts: bool,
 ) -> dict[str, object] | None:
     """Teach `sources` and write the run folder `out`; returns the report, None in processes that are not the first.
 
     Raises:
-        WrongModel, WrongSettings: as `teach_sources`; the run folder is that of `start`, or of an earlier run.
+        WrongModel, WrongSettings: as `teach_sources`; the run folder is that of `start`, or of an earlier run; soft
+            prompts of other sources would be lost, and `drops_prompts` is not set.
 
     """
     if Path(start).resolve() == (out / CHECKPOINT).resolve():
         raise WrongSettings(f"{start} can't be started from and written at once: name another run folder")
+    lost = lost_prompts(sources, start, configuration)
+    names = ", ".join(lost)
+    if lost and not drops_prompts:
+        raise WrongSettings(
+            f"{configuration.method} changes the encoder, and {start} has soft prompts that fit it as it is: {names}. "
+            "Teach these sources too (--source), or use prompt_tune, which leaves the encoder as it is, or go on "
+            "without them (--drop-prompts): the known templates of these sources stay."
+        )
     is_first = int(os.environ.get("RANK", "0")) == 0  # a launcher of several processes numbers them
     if is_first:
         run_folder = RunFolder.open(out, fresh=fresh)
         run_folder.write_configuration(configuration)
+        if lost:
+            print(f"soft prompts that fit the old weights alone and are dropped: {names}", file=sys.stderr)
     found = teach_sources(sources, out, start=start, configuration=configuration, device=device, notes=is_first)
     if not is_first:
         return None
     report: dict[str, object] = {
         "checkpoint": str(found[0].checkpoint),
         "prompts": [one.prompt for one in found],
+        "lost_prompts": lost,
         "seconds": found[0].seconds,
         "machine": machine(None if device == "auto" else torch.device(device)),
         **found[0].report,

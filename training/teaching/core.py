@@ -32,14 +32,16 @@ from worker.parsing.checkpoint import (
     FILES,
     KNOWN,
     PIECES,
+    PROMPT,
     PROMPTS,
     About,
     checkpoint_folder,
     checkpoint_version,
     prompt_folder,
+    prompt_names,
     read_about,
 )
-from worker.parsing.known import write_known
+from worker.parsing.known import load_known, write_known
 from worker.parsing.model import padded_rows, serving_dtype, special_tokens, tokenize, write_checkpoint
 from worker.parsing.parser import EncoderParser, readable, sliced
 from worker.parsing.prompts import Prompt, PromptBatch, write_prompt
@@ -95,6 +97,8 @@ def teach_sources(
 ) -> list[Taught]:
     """Teach the checkpoint `start` the logs of `sources`; writes `out/checkpoint`. One `Taught` for each, in order.
 
+    What `start` knows of other sources stays known; `lost_prompts` tells whose soft prompts do not stay.
+
     Raises:
         WrongModel: the checkpoint is broken, or a source's name can't be that of a prompt.
         WrongSettings: a method that learns got no labelled line that its template fits, two sources have one name, or
@@ -102,7 +106,7 @@ def teach_sources(
 
     """
     folder, checkpoint = checkpoint_folder(start), out / CHECKPOINT
-    _check(sources, checkpoint, configuration)
+    _check(sources, folder, checkpoint, configuration)
     seeded(configuration.seed)
     seconds, report = 0.0, dict[str, object]()
     with distributed(device) as group:
@@ -119,15 +123,32 @@ def teach_sources(
         elif group.is_first:
             _copy(folder, checkpoint)
         if group.is_first:
+            _keep_known(sources, folder, checkpoint)
             found = _write_known(sources, checkpoint, configuration, device)
             report["templates"] = found
-            _write_card(sources, checkpoint, checkpoint_version(folder), configuration)
+            _write_card(sources, folder, checkpoint, configuration)
         group.wait()
     return [Taught(checkpoint=checkpoint, prompt=source.name, seconds=seconds, report=report) for source in sources]
 
 
-def _check(sources: Sequence[Source], checkpoint: Path, configuration: Configuration) -> None:
+def lost_prompts(sources: Sequence[Source], start: str | Path, configuration: Configuration) -> list[str]:
+    """Name the sources, not taught again, whose soft prompts can't stay: they fit the weights of `start` alone.
+
+    Raises:
+        WrongModel: there is no checkpoint `start`.
+
+    """
+    if configuration.method not in {"fine-tune", "fuse"}:
+        return []
+    folder, taught = checkpoint_folder(start), {source.name for source in sources if shot_templates(source.shots)}
+    return [
+        name for name in prompt_names(folder) if name not in taught and (prompt_folder(folder, name) / PROMPT).is_file()
+    ]
+
+
+def _check(sources: Sequence[Source], folder: Path, checkpoint: Path, configuration: Configuration) -> None:
     """Refuse what would fail only after the training."""
+    load_known(folder)
     refuse_doubled([source.name for source in sources])
     for source in sources:
         prompt_folder(checkpoint, source.name)
@@ -156,6 +177,15 @@ def _copy(folder: Path, checkpoint: Path) -> None:
         copytree(folder / PROMPTS, checkpoint / PROMPTS, dirs_exist_ok=True)
 
 
+def _keep_known(sources: Sequence[Source], folder: Path, checkpoint: Path) -> None:
+    """Copy what the checkpoint in `folder` knows of other sources: templates hold whatever the weights are."""
+    others = [name for name in prompt_names(folder) if name not in {source.name for source in sources}]
+    for place in (Path(), *(Path(PROMPTS, name) for name in others)):
+        if (folder / place / KNOWN).is_file():
+            (checkpoint / place).mkdir(parents=True, exist_ok=True)
+            copyfile(folder / place / KNOWN, checkpoint / place / KNOWN)
+
+
 def _write_known(
     sources: Sequence[Source], checkpoint: Path, configuration: Configuration, device: str
 ) -> dict[str, int]:
@@ -173,20 +203,24 @@ def _write_known(
     return counts
 
 
-def _write_card(sources: Sequence[Source], checkpoint: Path, start: str, configuration: Configuration) -> None:
+def _write_card(sources: Sequence[Source], folder: Path, checkpoint: Path, configuration: Configuration) -> None:
     """Write what the checkpoint learned from, for people: nothing reads it."""
+    kept = [name for name in prompt_names(checkpoint) if name not in {source.name for source in sources}]
+    lost = lost_prompts(sources, folder, configuration)
+    more = f"\nWhat it knew of other sources is here too: {', '.join(kept)}.\n" if kept else ""
+    more += f"\nSoft prompts that fit its weights alone are not here: {', '.join(lost)}.\n" if lost else ""
     rows = "\n".join(
         f"| {source.name} | {len(source.log):,} | {len(source.shots)} | {source.licence} |" for source in sources
     )
     (checkpoint / CARD).write_text(
         f"""# What this checkpoint learned from
 
-Started from `{start}` by {configuration.method}, with the settings below.
+Started from `{checkpoint_version(folder)}` by {configuration.method}, with the settings below.
 
 | source | unlabelled messages | labelled lines | licence |
 |---|---|---|---|
 {rows}
-
+{more}
 `prompts/NAME/templates.jsonl` holds constant text of these logs. The weights and prompts were trained on them: whoever
 may not have the logs should not have this folder either.
 

@@ -96,6 +96,28 @@ def test_a_run_does_not_eat_its_start(place: Path, capsys: pytest.CaptureFixture
     assert (place / "run" / "checkpoint" / "model.safetensors").is_file()
 
 
+def test_a_prompt_is_lost_only_when_told(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Refused before anything is written, with the ways out; told to go on, the run names and reports it."""
+    start = str(place / "one" / "checkpoint")
+    assert run("prompt-tune", "", [*arguments(place), "--out", str(place / "one")]) == 0
+    assert json.loads((place / "one" / "report.json").read_text())["lost_prompts"] == []
+    other = arguments(place, "--model", start, name="mail", log="mail.log.gz", pairs="mail.jsonl")
+    capsys.readouterr()
+    assert run("fine-tune", "", other) == 1
+    error = capsys.readouterr().err
+    for part in ("fit it as it is: door", "--source", "prompt_tune", "--drop-prompts"):
+        assert part in error
+    assert not (place / "run").exists()
+    assert run("fine-tune", "", [*other, "--drop-prompts"]) == 0
+    assert "soft prompts that fit the old weights alone and are dropped: door\n" in capsys.readouterr().err
+    assert json.loads((place / "run" / "report.json").read_text())["lost_prompts"] == ["door"]
+    parser = EncoderParser.load(place / "run" / "checkpoint", device="cpu")
+    assert ("door", "mail") == parser.prompts
+    [found] = parser.parse([b"open door d9"], prompt="door")
+    assert found is not None
+    assert found.text == "open door d<*>"
+
+
 @pytest.mark.parametrize(
     ("change", "said"),
     [

@@ -19,12 +19,13 @@ from tests.training.two_processes import in_two_processes
 from training.labels import Pair
 from training.runs import Group, seeded
 from training.teaching.configuration import ORDERS, Configuration
-from training.teaching.core import Learner, Source, teach, teach_sources
+from training.teaching.core import Learner, Source, lost_prompts, teach, teach_sources
 from training.teaching.lessons import shot_templates
 from training.teaching.settled import settled_templates
 from worker.errors import WrongModel, WrongSettings
 from worker.parsing.checkpoint import (
     BASE,
+    CARD,
     FILES,
     KNOWN,
     PIECES,
@@ -261,6 +262,48 @@ def test_prompts_are_added_to_those_there_are(start: Path, tmp_path: Path) -> No
     mail = Path("prompts", "mail", PROMPT)
     assert (first / mail).read_bytes() == (second / mail).read_bytes()
     assert ["x <*>"] == parsed(second, ["x 5"], None)
+
+
+@pytest.mark.parametrize("method", ["fine-tune", "fuse"])
+def test_what_is_known_of_others_outlives_the_weights(start: Path, tmp_path: Path, method: Any) -> None:
+    """Known templates stay, of other sources and of none; soft prompts that fit no more go, and the card says which."""
+    write_known(start / KNOWN, [Template.from_text("x <*>")])
+    first, _ = taught([MAIL, WEB], tmp_path / "one", start, method="prompt-tune")
+    assert "other sources" not in (first / CARD).read_text(encoding="utf-8")
+    again = [replace(WEB, shots=[Pair(message="put /c", template="put /<*>")])]
+    configuration = replace(SHORT, method=method, settles=False)
+    assert ["mail"] == lost_prompts(again, first, configuration)
+    second = teach_sources(again, tmp_path / "two", start=first, configuration=configuration, device="cpu")[
+        0
+    ].checkpoint
+    assert ("mail", "web") == EncoderParser.load(second, device="cpu").prompts
+    known = Path("prompts", "mail", KNOWN)
+    assert (first / known).read_bytes() == (second / known).read_bytes()
+    assert not (prompt_folder(second, "mail") / PROMPT).exists()
+    assert ["x <*>"] == parsed(second, ["x 5"], None)
+    # What is taught again is known by its new labels alone.
+    assert ["put /<*>"] == [template.text for template in read_known(prompt_folder(second, "web") / KNOWN)]
+    card = (second / CARD).read_text(encoding="utf-8")
+    assert "What it knew of other sources is here too: mail.\n" in card
+    assert "Soft prompts that fit its weights alone are not here: mail.\n" in card
+
+
+def test_no_prompt_is_lost_where_it_still_fits(start: Path, tmp_path: Path) -> None:
+    """Weights that stay keep all prompts; a source that is taught again, or had no soft prompt, loses none."""
+    first, _ = taught([MAIL, WEB], tmp_path / "one", start, method="prompt-tune")
+    assert [] == lost_prompts([WEB], first, replace(SHORT, method="prompt-tune"))
+    assert [] == lost_prompts([WEB, MAIL], first, replace(SHORT, method="fuse"))
+    assert ["mail"] == lost_prompts([WEB, replace(MAIL, shots=())], first, replace(SHORT, method="fuse"))
+    tuned, _ = taught([MAIL], tmp_path / "two", start, method="fine-tune")
+    assert [] == lost_prompts([WEB], tuned, replace(SHORT, method="fine-tune"))
+
+
+def test_broken_known_templates_are_told_before_the_training(start: Path, tmp_path: Path) -> None:
+    """Else the checkpoint that was taught could not be read."""
+    (start / KNOWN).write_text("nonsense\n")
+    with pytest.raises(WrongModel, match="line 1, is no template"):
+        taught([MAIL], tmp_path / "one", start)
+    assert not (tmp_path / "one").exists()
 
 
 def test_prompts_for_other_weights_go(start: Path, tmp_path: Path) -> None:
