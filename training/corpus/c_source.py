@@ -26,10 +26,10 @@ _CALLS = Query(
 #: The words of names, and of the arguments that choose a level.
 _LEVELS = {
     **LEVELS,
-    **dict.fromkeys(["errx", "verr", "verrx", "perror", "emerg", "failf"], "error"),
-    **dict.fromkeys(["warnx", "vwarn", "vwarnx"], "warn"),
+    **dict.fromkeys(["errx", "verr", "verrx", "serr", "serrx", "perror", "emerg", "failf", "cry"], "error"),
+    **dict.fromkeys(["warnx", "warnf", "vwarn", "vwarnx", "swarn", "swarnx"], "warn"),
     **dict.fromkeys(["infof", "infox", "inform", "informational", "verbose", "verb"], "info"),
-    **dict.fromkeys(["dbg", "debugf", "debugx", "dprintf", "debug1", "debug2", "debug3", "detail", "algo"], "debug"),
+    **dict.fromkeys(["dbg", "debugf", "debugx", "dbgv", "dprintf", "dprint", "detail", "algo"], "debug"),
     **dict.fromkeys(["tracef", "spew"], "trace"),
     **dict.fromkeys(["fatalf", "fatalx", "die"], "fatal"),
 }
@@ -37,18 +37,20 @@ _LEVELS = {
 _LOGGING = (frozenset(_LEVELS) - {"config", "detail", "fine", "msg", "success"}) | {
     "logf", "logger", "logging", "logit", "logmsg", "logx", "logerr", "logerrx", "logwarn", "logwarnx", "loginfo",
     "loginfox", "logdebug", "logdebugx", "syslog", "vsyslog", "elog", "ereport", "errmsg", "errdetail", "errhint",
-    "klog", "dlog", "wlog", "vlog", "slog", "vsl", "vslb", "report", "complain", "message",
+    "klog", "llogln", "dlog", "wlog", "vlog", "slog", "vsl", "vslb", "report", "complain", "message",
 }  # fmt: skip
 #: Names that hold such a word and log nothing.
 _NO_LOGGER = re.compile(
     r"(?i)catalog|dialog|login|logout|changelog|logical|backlog|prolog|^(set|get|is|has|free|init|open|close|parse|add)_|"
     r"str(n?cmp|casecmp|str|dup)|printf_?to|sn?printf|_(parse|lookup|find|get|set|register|open|init|add|new|create|name)$"
 )
+_CONSTANT = re.compile(r"[A-Z][A-Z\d]+(_|$)")
 #: PostgreSQL's parts of one `ereport`.
 _REPORTED = re.compile(r"^err(msg|detail|hint)(_internal|_log|_plural|_log_plural)?$")
 #: Functions of texts of errors that the caller sees.
 _RAISES = re.compile(
-    r"(?i)(^|_)(set|format|make|create|throw|raise)_?(\w+_)?(err|error|errmsg|error_message|exception)f?$"
+    r"(?i)(^|_)(set|format|make|create|throw|raise)_?(\w+_)?(err|error|errmsg|error_message|exception)[fx]?$"
+    r"|^THROW(_\w+)?$|^diag_set$"
 )
 #: Functions that append `: ` and the text of errno, as those of <err.h> do.
 _ERRNO = frozenset({"err", "warn", "perror", "event_err", "event_warn", "log_warn"})
@@ -69,7 +71,7 @@ _PLAIN = {**dict.fromkeys("DiLlMOPTAuz", "d"), **dict.fromkeys("Vv", "s")}
 #: Functions that show their argument: the argument names the value.
 _SHOWS = re.compile(
     r"(?i)nto[ahp]|(^|_)(nto|hto)(hs|hl|hll)$|str|text|fmt|format|print|quote|escape|dump|safe|describe|2|name|display|hex|conv"
-    r"|^(PQ|be|le)\d*|^(VARDATA|DatumGet|NameStr|LSN)|basename|dirname|^(S|STR|VSTR|nonnull|maybe|null)\w*$|_desc$|^abs$|ptr|_or_"
+    r"|^(PQ|be|le)\d*|^(VARDATA|DatumGet|NameStr|LSN)|basename|dirname|^(S|STR|VSTR|nonnull|maybe|null)\w*$|_desc$|^abs$|^log_|ptr|_or_"
 )
 #: Fields that hold a text and say nothing of it.
 _BUFFERS = frozenset({"data", "str", "buf", "ptr", "p", "s", "text", "string", "bv_val", "val", "start", "pos"})
@@ -108,7 +110,7 @@ def spread(arguments: list[Node]) -> list[Node]:
 
 def words_in(name: str) -> list[str]:
     """Split a name into words: `serverLog` and `SERVER_LOG` are `server`, `log`."""
-    return [word.lower() for word in re.findall(r"[A-Z]+(?![a-z])\d*|[A-Z]?[a-z]+\d*", name)]
+    return [word.lower() for word in re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+", name)]
 
 
 def level_in(name: str) -> str | None:
@@ -121,17 +123,18 @@ def level_in(name: str) -> str | None:
 def c_level(name: str, arguments: Sequence[Node], call: Node) -> str | None:
     """Tell the level of a logging call, `raise` of one that sets an error's text; None for any other call."""
     if name == "fprintf":
-        logs = text_of(arguments[0]) == "stderr" and not _HELP.search(enclosing(call))
-        return "error" if logs else None
+        stream = [text_of(one) for one in arguments[:1]]
+        return "error" if stream == ["stderr"] and not _HELP.search(enclosing(call)) else None
     if _RAISES.search(name):
         return "raise"
-    if _NO_LOGGER.search(name) or _LOGGING.isdisjoint(words_in(name)):
+    constants = [text_of(one) for one in arguments[:3] if one.type in {"identifier", "binary_expression"}]
+    levels = [constant for constant in constants if _CONSTANT.match(constant) and level_in(constant)]
+    logs = not _LOGGING.isdisjoint(words_in(name)) or any("LOG" in constant for constant in levels)
+    if _NO_LOGGER.search(name) or not logs:
         return None
     if _REPORTED.match(name):
         return reported_level(call)
-    constants = (text_of(node) for node in arguments[:3] if node.type in {"identifier", "binary_expression"})
-    chosen = (level_in(constant) for constant in constants if constant.isupper() or constant.startswith("LL_"))
-    return next((level for level in chosen if level), None) or level_in(name) or "info"
+    return level_in(levels[0] if levels else name) or "info"
 
 
 def reported_level(part: Node) -> str:
@@ -189,20 +192,25 @@ def macro(name: str, before: str) -> str:
     """Write a macro between literals: the end of a conversion, a whole conversion, or a variable of its name."""
     if re.search(r"%[#0\-+.\d]*$", before):
         return "x" if re.match(r"PRI[xX]", name) else "d"
-    if re.search(r"FMT|FORMAT|^PRI", name):
+    if re.search(r"FMT|FORMAT|(^|_)PRI", name):
         return "%s" if re.search(r"STR|HASH|MAC|IP|NAME", name) else "%d"
     return f"\0{name}\0"
 
 
 def template(name: str, arguments: Sequence[Node]) -> Draft | None:
     """Make the template of a call: the text whose conversions number the arguments after it, or a sentence."""
+    if any(one.is_error for one in arguments):  # macros have torn the call for the parser
+        return None
     texts = [(place, text) for place, one in enumerate(arguments[:8]) if (text := format_of(one)) is not None]
     pattern = _NGINX if name.startswith("ngx_") else _CONVERSION
     for place, text in texts:
         rest = list(arguments[place + 1 :])
         if name.endswith("_plural") and len(rest) > 2:
             rest = rest[2:]
-        if consumed(pattern, text) == len(rest) and (rest or " " in text.strip()):
+        takes = consumed(pattern, text)
+        if not takes and all(text_of(one).isupper() for one in rest):  # what follows is a status to exit with, or NULL
+            rest = []
+        if takes == len(rest) and (rest or " " in text.strip()):
             draft = cut(pattern, text, rest)
             append_errno(draft, name, arguments[:place])
             return draft if any(literal.strip() for literal in draft.literals) else None

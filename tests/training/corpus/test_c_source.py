@@ -42,10 +42,13 @@ def test_call_is_template_with_names_and_conversions() -> None:
         ('logger->fatal("no frog today");', "fatal"),
         ('ngx_log_error(NGX_LOG_EMERG, log, 0, "no frog today");', "error"),
         ('Debug(LDAP_DEBUG_TRACE, "no frog today");', "trace"),
+        ('lprintf(LOG_WARNING, "no frog today");', "warn"),
+        ('Log3(PCSC_LOG_CRITICAL, "no frog today");', "fatal"),
         ('verbose(VERB_ALGO, "no frog today");', "debug"),
         ('log_msg(current_level, "no frog today");', "info"),
         ('fprintf(stderr, "no frog today");', "error"),
         ('pond_set_error_message(pond, "no frog today");', "raise"),
+        ('THROW(FrogError, "no frog today");', "raise"),
     ],
 )
 def test_level_comes_from_argument_or_name(call: str, level: str) -> None:
@@ -65,6 +68,7 @@ def test_level_comes_from_argument_or_name(call: str, level: str) -> None:
         'log_info("%s", frog);',
         'fprintf(stderr, "usage: %s [-f frog]", name);',
         'log_info("frog %s and %s", frog);',
+        'log_info(QUOTED(pond) " has %s", frog);',
     ],
 )
 def test_other_calls_are_left_out(call: str) -> None:
@@ -132,6 +136,11 @@ def test_width_from_argument_takes_no_variable() -> None:
 def test_text_is_the_one_whose_conversions_fit() -> None:
     """Of several texts the template is the one that takes all arguments after it."""
     assert "port <*> is up" == call_in('log_debug("netlink", "port %s is up", port->name);').text
+
+
+def test_constants_after_plain_text_are_no_values() -> None:
+    """A status to exit with may follow a text that takes no values."""
+    assert "no frog today" == call_in('fatal("no frog today", EX_USAGE);').text
 
 
 def test_text_in_brackets_of_its_own_is_found() -> None:
