@@ -51,6 +51,8 @@ _FIELD = re.compile(
     r"IPPrefix|U?[iI]nt(8|16|32|64)?s?|Interface|MACAddr|NamedError|Object|RawJSON|Reflect|Strs?|Stringp?|Stringer|"
     r"Strings|Time|TimeDiff|Type|Uintptr|Key|Tag\w*)$"
 )
+#: What names its field by its own name: `tag.WorkflowID(id)`.
+_TAG = re.compile(r"tags?\.[A-Z]\w*\(")
 _FIELD_TYPES = {
     "Str": "str", "String": "str", "ByteString": "str", "Hex": "str", "Bool": "bool", "Dur": "Duration", "Strs": "list",
     "Strings": "list", "Array": "list", "Duration": "Duration", "Time": "Time", "Float64": "float", "Float32": "float",
@@ -148,12 +150,14 @@ def template(arguments: Sequence[Node], declarations: Declarations, method: str)
     if place is None:
         return None
     draft, rest = drafts[place] or Draft.of(""), arguments[place + 1 :]
+    if arguments[-1].type == "variadic_argument":  # fields that the code around put together
+        rest, drafts = rest[:-1], drafts[:-1]
     if rest and any(PRINTF.search(literal) for literal in draft.literals):
         return filled(draft, [declarations.of(node) for node in rest], split_printf)
     if "".join(draft.literals) in _MESSAGE_KEYS and rest and (message := drafts[place + 1]):
         draft, rest = message, arguments[place + 2 :]
     if method.startswith("Print") or method.endswith("ln") or not is_structured(rest):
-        for node, more in zip(rest, drafts[len(arguments) - len(rest) :], strict=True):
+        for node, more in zip(rest, drafts[len(drafts) - len(rest) :], strict=True):
             draft.constant(" " if method.endswith("ln") else "")
             if more:
                 draft.extend(more)
@@ -167,7 +171,7 @@ def template(arguments: Sequence[Node], declarations: Declarations, method: str)
 
 def is_field(node: Node) -> bool:
     """Tell whether an argument is a whole field, such as `zap.String("key", value)`."""
-    return node.type == "call_expression" and bool(_FIELD.match(method_of(node)))
+    return node.type == "call_expression" and bool(_FIELD.match(method_of(node)) or _TAG.match(text_of(node)))
 
 
 def is_structured(nodes: Sequence[Node]) -> bool:
@@ -180,7 +184,7 @@ def is_structured(nodes: Sequence[Node]) -> bool:
 
 def key_of(node: Node) -> str:
     """Give a field's key: a string, or the name of a constant."""
-    return string_of(node) if node.type in STRINGS else accessor_name(words_of(node))
+    return string_of(node) if node.type in STRINGS else accessor_name(words_of(node)[-1:])
 
 
 def fields_of(nodes: Sequence[Node], declarations: Declarations) -> Iterator[tuple[str, Variable]]:
@@ -197,9 +201,11 @@ def link_fields(link: Node, declarations: Declarations) -> Iterator[tuple[str, V
     """Yield the fields of one call that makes some: zap's, zerolog's, or `With` of a logger."""
     method, arguments = method_of(link), values_of(link.child_by_field_name("arguments"))
     kind = _FIELD_TYPES.get(method, "")
-    if not _FIELD.match(method) or not arguments:
+    if not is_field(link) or not arguments:
         return
-    if kind == "error" and len(arguments) == 1:
+    if _TAG.match(text_of(link)) and arguments[0].type not in STRINGS:
+        yield accessor_name([method]), declarations.of(arguments[0])
+    elif kind == "error" and len(arguments) == 1:
         yield "error", Variable(type=kind)
     elif arguments[0].type == "composite_literal":  # `logrus.Fields{"key": value}`
         for pair in values_of(arguments[0].child_by_field_name("body")):

@@ -209,7 +209,7 @@ def type_name(declared: str) -> str:
 
 
 _BY_CONVERSION = {
-    **dict.fromkeys("diuxXoc", "int"),
+    **dict.fromkeys("diuxX", "int"),
     **dict.fromkeys("feEgG", "float"),
     **dict.fromkeys("sqr", ""),
     **dict.fromkeys("t", "bool"),

@@ -131,11 +131,11 @@ def called(words: list[str], call: Node) -> list[str]:
     if not words:
         return []
     last = f"{words[-1]}()"
-    if last in SHOWING or last.startswith("format"):
+    if last in SHOWING or last.startswith("format") or words == ["len"]:
         arguments = values_of(call.child_by_field_name("arguments"))
         shown = [inner for one in arguments if (inner := words_of(one))]
         if shown:
-            return shown[0]
+            return shown[0] if last != "len()" else [*shown[0], last]
     return [*words[:-1], last]
 
 
