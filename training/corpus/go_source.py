@@ -18,7 +18,18 @@ from training.corpus.logging_calls import (
     finished,
     split_printf,
 )
-from training.corpus.syntax import STRINGS, Declarations, found_in, root_of, string_of, text_of, values_of, words_of
+from training.corpus.syntax import (
+    STRINGS,
+    Declarations,
+    found_in,
+    joined,
+    root_of,
+    sides_of,
+    string_of,
+    text_of,
+    values_of,
+    words_of,
+)
 
 _GO = Language(tree_sitter_go.language())
 _CALLS = Query(
@@ -126,18 +137,8 @@ def draft_of(node: Node, declarations: Declarations) -> Draft | None:
         return Draft.of(string_of(node))
     if node.type == "parenthesized_expression" and node.named_children:
         return draft_of(node.named_children[0], declarations)
-    if node.type == "binary_expression" and text_of(node.child_by_field_name("operator")) == "+":
-        sides = [side for field in ("left", "right") if (side := node.child_by_field_name(field))]
-        drafts = [draft_of(side, declarations) for side in sides]
-        if not any(drafts):
-            return None
-        chained = Draft.of("")
-        for side, draft in zip(sides, drafts, strict=True):
-            if draft:
-                chained.extend(draft)
-            else:
-                chained.variable(declarations.of(side))
-        return chained
+    if sides := sides_of(node):
+        return joined(sides, [draft_of(side, declarations) for side in sides], declarations)
     if node.type == "call_expression" and _FORMAT.match(text_of(node.child_by_field_name("function"))):
         return template(values_of(node.child_by_field_name("arguments")), declarations, "Print")
     return None

@@ -22,7 +22,9 @@ from training.corpus.syntax import (
     STRINGS,
     Declarations,
     found_in,
+    joined,
     root_of,
+    sides_of,
     string_of,
     text_of,
     unescaped,
@@ -91,18 +93,8 @@ def draft_of(node: Node, declarations: Declarations) -> Draft | None:  # noqa: P
     if node.type == "lambda_expression":
         body = node.child_by_field_name("body")
         return draft_of(body, declarations) if body is not None else None
-    if node.type == "binary_expression" and text_of(node.child_by_field_name("operator")) == "+":
-        sides = [side for field in ("left", "right") if (side := node.child_by_field_name(field))]
-        drafts = [draft_of(side, declarations) for side in sides]
-        if not any(drafts):
-            return None
-        joined = Draft.of("")
-        for side, draft in zip(sides, drafts, strict=True):
-            if draft:
-                joined.extend(draft)
-            else:
-                joined.variable(declarations.of(side))
-        return joined
+    if sides := sides_of(node):
+        return joined(sides, [draft_of(side, declarations) for side in sides], declarations)
     if node.type == "method_invocation":
         return formatted(node, declarations)
     return None

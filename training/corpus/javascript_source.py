@@ -21,8 +21,10 @@ from training.corpus.syntax import (
     STRINGS,
     Declarations,
     found_in,
+    joined,
     piece_of,
     root_of,
+    sides_of,
     string_of,
     text_of,
     values_of,
@@ -104,9 +106,8 @@ def draft_of(node: Node, declarations: Declarations) -> Draft | None:
         return Draft.of(string_of(node))
     if node.type == "template_string":
         return template_string(node, declarations)
-    if node.type == "binary_expression" and text_of(node.child_by_field_name("operator")) == "+":
-        sides = [side for field in ("left", "right") if (side := node.child_by_field_name(field))]
-        return joined(sides, "", declarations)
+    if sides := sides_of(node):
+        return joined(sides, [draft_of(side, declarations) for side in sides], declarations)
     if node.type == "call_expression":
         return computed_string(node, declarations)
     return None
@@ -119,26 +120,11 @@ def computed_string(call: Node, declarations: Declarations) -> Draft | None:
     if function is None or not arguments:
         return None
     if function.type == "member_expression" and text_of(function.child_by_field_name("property")) == "concat":
-        owner = function.child_by_field_name("object")
-        return joined([owner, *arguments], "", declarations) if owner is not None else None
+        parts = [part for part in (function.child_by_field_name("object"), *arguments) if part]
+        return joined(parts, [draft_of(part, declarations) for part in parts], declarations)
     if re.search(r"(^|\.)(format|sprintf|printf)$", text_of(function)):
         return template(arguments, declarations)
     return draft_of(arguments[0], declarations) if len(arguments) == 1 else None
-
-
-def joined(nodes: Sequence[Node], between: str, declarations: Declarations) -> Draft | None:
-    """Chain expressions; None where none of them holds literal text."""
-    drafts = [(node, draft_of(node, declarations)) for node in nodes]
-    if not any(draft for _, draft in drafts):
-        return None
-    chained = Draft.of("")
-    for place, (node, draft) in enumerate(drafts):
-        chained.constant(between if place else "")
-        if draft:
-            chained.extend(draft)
-        else:
-            chained.variable(declarations.of(node))
-    return chained
 
 
 def template_string(node: Node, declarations: Declarations) -> Draft:

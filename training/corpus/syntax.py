@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 
 from tree_sitter import Language, Node, Parser, Query, QueryCursor
 
-from training.corpus.logging_calls import CONVERSIONS, SELF, Variable, accessor_name, type_name
+from training.corpus.logging_calls import CONVERSIONS, SELF, Draft, Variable, accessor_name, type_name
 
 _IDENTIFIERS = frozenset({
     "identifier", "property_identifier", "field_identifier", "type_identifier", "package_identifier",
@@ -235,3 +235,23 @@ def made_by(value: Node) -> str:
     if value.type in STRINGS:
         return "str"
     return "bool" if value.type in {"true", "false", "boolean_literal"} else ""
+
+
+def sides_of(node: Node) -> list[Node]:
+    """Give the two operands of a `+`; none of anything else."""
+    if node.type != "binary_expression" or text_of(node.child_by_field_name("operator")) != "+":
+        return []
+    return [side for field in ("left", "right") if (side := node.child_by_field_name(field))]
+
+
+def joined(nodes: Sequence[Node], drafts: Sequence[Draft | None], declarations: Declarations) -> Draft | None:
+    """Chain expressions, of which those with a draft hold literal text; None where none does."""
+    if not any(drafts):
+        return None
+    whole = Draft.of("")
+    for node, draft in zip(nodes, drafts, strict=True):
+        if draft:
+            whole.extend(draft)
+        else:
+            whole.variable(declarations.of(node))
+    return whole
