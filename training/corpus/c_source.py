@@ -78,9 +78,9 @@ _BUFFERS = frozenset({"data", "str", "buf", "ptr", "p", "s", "text", "string", "
 _ERRORS = re.compile(
     r"(?i)str_?error|error_?(string|message|text|msg|str)|errstr|err(or)?2?(string|txt|name)|ERR_reason|_errmsg$"
 )
+_FUNCTION = frozenset({"__func__", "__FUNCTION__", "__PRETTY_FUNCTION__"})
 _PREDEFINED = {
-    "__func__": "function", "__FUNCTION__": "function", "__PRETTY_FUNCTION__": "function", "__FILE__": "file",
-    "__LINE__": "line", "errno": "error", "strerror": "error",
+    **dict.fromkeys(_FUNCTION, "function"), "__FILE__": "file", "__LINE__": "line", "errno": "error",
 }  # fmt: skip
 
 
@@ -270,9 +270,12 @@ def conversion(found: re.Match[str], *, nginx: bool) -> str:
 
 
 def add_value(draft: Draft, node: Node, kind: str) -> None:
-    """Append the value of a conversion; a constant text is no variable."""
-    if node.type == "string_literal":
-        draft.constant(string_of(node))
+    """Append the value of a conversion; a constant text is no variable, nor is the name of the function around."""
+    constant = string_of(node) if node.type == "string_literal" else ""
+    if text_of(node) in _FUNCTION:
+        constant = enclosing(node)
+    if constant:
+        draft.constant(constant)
         return
     words = words_of(node)
     while len(words) > 1 and words[-1] in _BUFFERS:

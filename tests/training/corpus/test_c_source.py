@@ -99,7 +99,7 @@ def test_help_is_no_log() -> None:
         ("limit - used", "limit"),
         ("MAX_FROGS", "max_frogs"),
         ("STRING(host)", "host"),
-        ("__func__", "function"),
+        ("__LINE__", "line"),
         ("sizeof(frog)", "size"),
         ("7", ""),
     ],
@@ -123,8 +123,8 @@ def test_macro_between_literals_is_variable() -> None:
 
 
 def test_constant_value_is_text() -> None:
-    """A constant text given for a conversion is part of the template."""
-    assert "frog is green" == call_in('log_info("frog is %s", "green");').text
+    """A constant text given for a conversion is part of the template, and so is the name of the function."""
+    assert "serve: frog is green" == call_in('log_info("%s: frog is %s", __func__, "green");').text
 
 
 def test_width_from_argument_takes_no_variable() -> None:
