@@ -29,9 +29,10 @@ def corrected(template: str) -> str:
     """Write a format, `<*>` for what the call fills in, as the published labels would.
 
     Runs of white space become one space, none at the ends. A string between white space and `,!;:=|"'[](){}` that is
-    an absolute path becomes `<*>`. A token, ending at `.-+@#$%&` too, becomes `<*>` if it is true, false, null, root,
-    admin (in any case) or digits alone, or holds `<*>` and no slash. Wildcards with nothing, a dot or a colon between
-    them become one. A message without blanks at its ends that matches `template` matches what is returned too; what is
+    an absolute path, a slash at its end or not (the paper's code wants none), becomes `<*>`. A token, ending at
+    `.-+@#$%&` too, becomes `<*>` if it is true, false, null, root, admin (in any case) or digits alone, or holds `<*>`
+    and no slash: `*<*>` and `<<*>>` too, as in the paper's code. Wildcards with nothing, a dot or a colon between them
+    become one. A message without blanks at its ends that matches `template` matches what is returned too; what is
     returned stays as it is when corrected again.
     """
     text = _STRETCH.sub(lambda found: WILDCARD if _PATH.fullmatch(found[0]) else found[0], collapsed(template).strip())

@@ -24,6 +24,7 @@ from training.corpus.convention import corrected
         ("from <*>.<*>:<*> to <*><*>", "from <*> to <*>"),
         ("from <*>: <*>, <*>-<*>", "from <*>: <*>, <*>-<*>"),
         ("at <*>:8080 or 10.0.0.1", "at <*> or <*>"),
+        ("*<*> open <<*>> in /srv/", "<*> open <*> in <*>"),
     ],
 )
 def test_rules(template: str, expected: str) -> None:
