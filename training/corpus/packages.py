@@ -116,9 +116,12 @@ def is_program(name: str) -> bool:
     return bool(re.search(r"\.([cm]?[jt]s|[jt]sx|rs|go)$", name)) and not ASIDE.search(name)
 
 
-def wheel_python(folder: Path, _listed: Iterable[str] = ()) -> Iterator[SourceFile]:
-    """Yield the source files of the wheels in `folder`."""
+def wheel_python(folder: Path, listed: Iterable[str]) -> Iterator[SourceFile]:
+    """Yield the source files of the listed wheels in `folder`."""
+    wanted = {normalized(*requirement.split("==")) for requirement in listed}
     for path in sorted(folder.glob("*.whl")):
+        if normalized(*path.name.split("-")[:2]) not in wanted:
+            continue
         with zipfile.ZipFile(path) as wheel:
             about_name = next(name for name in wheel.namelist() if name.endswith(".dist-info/METADATA"))
             about = Parser().parsestr(wheel.read(about_name).decode("utf-8", "replace"))

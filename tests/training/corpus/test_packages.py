@@ -54,10 +54,12 @@ def tarball_of(path: Path, files: dict[str, str]) -> None:
 
 
 def test_wheels_are_read_by_licence(tmp_path: Path) -> None:
-    """Wheels under other licences and files of tests are passed over."""
-    wheel(tmp_path, "good", "MIT")
-    wheel(tmp_path, "bad", "GPL-3.0")
-    assert [("good", "code")] == [(file.package.name, file.text) for file in wheel_python(tmp_path)]
+    """Wheels under other licences, those that an older list left behind, and files of tests are passed over."""
+    for name, licence in (("good", "MIT"), ("bad", "GPL-3.0"), ("older", "MIT")):
+        wheel(tmp_path, name, licence)
+    assert [("good", "code")] == [
+        (file.package.name, file.text) for file in wheel_python(tmp_path, ["good==1", "bad==1"])
+    ]
 
 
 def test_jars_are_read_by_their_list(tmp_path: Path) -> None:
