@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from training.corpus.convention import corrected
 from training.labels import aligned
+from worker.parsing.convention import corrected_template
 
 CAPTURED = Path(__file__).parents[2] / "training" / "captured"
 LOGS = sorted(CAPTURED.glob("*/*.csv"))
@@ -49,7 +49,7 @@ def test_labels(path: Path) -> None:
     """Each template is its format under the convention, has a letter, matches its line, and is the line's only one."""
     labelled = rows(path)
     distinct = {(row["Content"], row["EventTemplate"], row["Format"]) for row in labelled}
-    assert [] == [format_ for _, template, format_ in distinct if template != corrected(format_)]
+    assert [] == [format_ for _, template, format_ in distinct if template != corrected_template(format_)]
     assert [] == [template for _, template, _ in distinct if not re.search("[A-Za-z]", template.replace("<*>", ""))]
     assert [] == [(message, template) for message, template, _ in distinct if aligned(message, template) is None]
     assert len({message for message, _, _ in distinct}) == len({pair[:2] for pair in distinct})

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.corpus.convention import corrected
+from worker.parsing.convention import corrected, corrected_template, labelled
 
 
 @pytest.mark.parametrize(
@@ -21,19 +21,42 @@ from training.corpus.convention import corrected
         ("exit 15 of v2 in HTTP/1.1", "exit <*> of v2 in HTTP/1.<*>"),
         ("block blk_<*> took <*>ms", "block <*> took <*>"),
         ("on node-<*> as user@<*>", "on node-<*> as user@<*>"),
-        ("from <*>.<*>:<*> to <*><*>", "from <*> to <*>"),
+        ("from <*>.<*>:<*> to <*><*>", "from <*>:<*> to <*>"),
         ("from <*>: <*>, <*>-<*>", "from <*>: <*>, <*>-<*>"),
-        ("at <*>:8080 or 10.0.0.1", "at <*> or <*>"),
+        ("at <*>:8080 or 10.0.0.1", "at <*>:<*> or <*>"),
         ("*<*> open <<*>> in /srv/", "<*> open <*> in <*>"),
     ],
 )
 def test_rules(template: str, expected: str) -> None:
     """Each rule of the convention changes what it names, and nothing else."""
-    assert expected == corrected(template)
+    assert expected == corrected_template(template)
 
 
 @given(st.lists(st.sampled_from(["<*>", "a", "7", "true", "/", ".", ":", "-", " ", "_", "="])).map("".join))
 def test_corrected_stays(template: str) -> None:
     """A corrected template is not changed by correcting it again."""
-    once = corrected(template)
-    assert once == corrected(once)
+    once = corrected_template(template)
+    assert once == corrected_template(once)
+
+
+def test_values_are_never_looked_into() -> None:
+    """What a parameter holds is no token of its own; a message with the mark of the rules in it is left alone."""
+    assert [(3, 13), (17, 18)] == corrected("at a true 5.b in 7", [(3, 13)])
+    assert [(0, 1)] == corrected("a \0 7", [(0, 1)])
+
+
+@pytest.mark.parametrize(
+    ("text", "spans", "cut"),
+    [
+        ("on [a, b].", [(3, 10)], "on [<*>]."),
+        ("as 'x' in (y", [(3, 6), (10, 12)], "as '<*>' in (<*>"),
+        ("f(a) of b)", [(0, 10)], "<*>)"),
+        ("task-7 id 7", [(0, 6)], "<*> id <*>"),
+    ],
+)
+def test_labels_leave_what_encloses_a_value(text: str, spans: list[tuple[int, int]], cut: str) -> None:
+    """Brackets, quotes and closing marks around a value are constant; then the rules apply."""
+    place, found = 0, ""
+    for start, end in labelled(text, spans):
+        found, place = f"{found}{text[place:start]}<*>", end
+    assert cut == found + text[place:]
