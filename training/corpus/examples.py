@@ -8,25 +8,26 @@ from dataclasses import dataclass
 
 from training.corpus.logging_calls import LoggingCall
 from training.corpus.values import CLOSE, OPEN, Values
-from worker.parsing.spans import Span, settled
+from worker.parsing.convention import labelled
+from worker.parsing.spans import Span
 
-#: What code around a message often adds: `{kind}` is a value of that kind.
+#: What code around a message often adds: `{kind}` is a value of that kind, `{=kind}` one that never changes.
 _BEFORE = (
     "[{small}] ",
     "{integer}: ",
     "({word}) ",
-    "[{word}] ",
+    "[{=word}] ",
     "[{uuid}] ",
-    "{cls}: ",
-    "{identifier}: ",
+    "{=cls}: ",
+    "{=identifier}: ",
     "[{numbered}] ",
-    "[{cls}] ",
+    "[{=cls}] ",
     "{host}: ",
     "{socket}: ",
     "[{hashed}] ",
     "<{integer}> ",
     "({small}/{small}) ",
-    "{word}: ",
+    "{=word}: ",
     "{ip} - ",
     "id={uuid} ",
     "[{time}] ",
@@ -84,6 +85,11 @@ _AFTER = (
     " failed ({small}: {reason})",
     " {word}={word}",
     " ({numbered})",
+    " ({user},{ip},{hashed})",
+    " ({small}, {word}, {integer})",
+    "({identifier},{ip}): {=word}",
+    " {word},{integer},{state}",
+    " <{hashed}>",
 )
 #: Lines of programs that log without a logging library: written for this list, after no program's source.
 _LINES = (
@@ -113,7 +119,7 @@ _LINES = (
     "checkpoint done: wrote {integer} buffers ({percent}); {integer} files added, {small} removed",
     "{user}@{identifier} connected",
 )
-_FIELD = re.compile(r"\{(\w+)\}")
+_FIELD = re.compile(r"\{(=?)(\w+)\}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,6 +140,11 @@ class Example:
 def marked(value: str) -> str:
     """Mark a value as variable, unless it marks parts of itself."""
     return value if OPEN in value else f"{OPEN}{value}{CLOSE}"
+
+
+def constant(value: str) -> str:
+    """Take the marks out of a value."""
+    return value.replace(OPEN, "").replace(CLOSE, "")
 
 
 def rendered(call: LoggingCall, values: Values) -> str | None:
@@ -167,7 +178,7 @@ def surrounded(text: str, values: Values, other: str) -> str:
     """Put a prefix, a suffix, a second message or fields around some messages."""
 
     def filled(pattern: str) -> str:
-        return _FIELD.sub(lambda found: marked(getattr(values, found[1])()), pattern)
+        return _FIELD.sub(lambda found: (constant if found[1] else marked)(getattr(values, found[2])()), pattern)
 
     roll = values.rng.random()
     if roll < 0.10:
@@ -192,12 +203,14 @@ def enclosed(text: str, values: Values) -> str:
 
 
 def recased(text: str, values: Values) -> str:
-    """Change the case of some messages, of all letters or of the first."""
+    """Change the case of some messages, of all letters or of the first; or the white space between their words."""
     roll = values.rng.random()
     if roll < 0.02:
         return text.lower()
     if roll < 0.03:
         return text.upper()
+    if roll > 0.98:
+        return text.replace(" ", "\t") if roll > 0.99 else text.replace(" ", "  ", 1)
     first = text[:1].upper() if roll < 0.06 else text[:1].lower() if roll < 0.08 else text[:1]
     return first + text[1:]
 
@@ -215,7 +228,7 @@ def example(text: str) -> Example:
                 spans.append((start, len(plain)))
         else:
             plain += piece
-    return Example(text=plain, spans=tuple(settled(plain, spans)))
+    return Example(text=plain, spans=tuple(labelled(plain, spans)))
 
 
 class Examples:

@@ -112,8 +112,11 @@ class Values:
 
     def of(self, name: str, conversion: str = "") -> str:
         """Make a value of the variable `name`, formatted by `conversion`."""
-        kinds = kinds_of(name, conversion)
-        text: str = getattr(self, self.rng.choice(kinds))()
+        kind = self.rng.choice(kinds_of(name, conversion))
+        # Few values are plain words, nearly all constants are: what varies in spite of that, the stream tells.
+        if kind in {"word", "title", "phrase"} and self.rng.random() < 0.6:
+            kind = self.pick(("identifier", "numbered", "integer", "hashed", "path"))
+        text: str = getattr(self, kind)()
         if conversion in {"r", "a"} and OPEN not in text and not re.fullmatch(r"[\d.\-]+|True|False|None|<.*>", text):
             text = f"'{text}'"
         return text
@@ -173,8 +176,8 @@ class Values:
         return self.pick(("null", "None", "nil", "-", "n/a", "undefined", "", "unknown", "(null)", "<none>", "none"))
 
     def percent(self) -> str:
-        """Make a share."""
-        return f"{self.rng.uniform(0, 100):.{self.rng.randrange(3)}f}%"
+        """Make a share; the sign is constant."""
+        return f"{variable(f'{self.rng.uniform(0, 100):.{self.rng.randrange(3)}f}')}%"
 
     # Addresses
 
@@ -477,14 +480,14 @@ class Values:
     # Quantities
 
     def duration(self) -> str:
-        """Make a time span with its unit."""
+        """Make a time span with its unit; a unit that stands apart is constant."""
         number = self.pick((self.small(), self.integer()[:5], f"{self.rng.uniform(0, 100):.2f}"))
         return self.pick(
             (
                 f"{number}ms",
                 f"{number}s",
-                f"{number} ms",
-                f"{number} seconds",
+                f"{variable(number)} ms",
+                f"{variable(number)} {self.pick(('seconds', 'sec', 's', 'minutes', 'hours', 'days'))}",
                 f"0:00:{self.rng.randrange(60):02}.{self.rng.randrange(10**6):06}",
                 f"{number}us",
                 f"PT{number}S",
@@ -495,10 +498,10 @@ class Values:
         )
 
     def size(self) -> str:
-        """Make an amount of data."""
+        """Make an amount of data; a unit that stands apart is constant."""
         number = self.pick((self.small(), self.integer()[:4], f"{self.rng.uniform(0, 900):.1f}"))
         unit = self.pick(("B", "KB", "MB", "GB", "KiB", "MiB", "k", "M", "kB"))
-        return self.pick((f"{number}{unit}", f"{number}{unit}", f"{number} {unit}", self.integer()))
+        return self.pick((f"{number}{unit}", f"{number}{unit}", f"{variable(number)} {unit}", self.integer()))
 
     def time(self) -> str:
         """Make a moment, in one of many formats."""

@@ -29,9 +29,9 @@ PROMPT, KNOWN = "prompt.safetensors", "templates.jsonl"
 PROMPTS = "prompts"
 #: What a taught checkpoint learned from, for people.
 CARD = "DATA_CARD.md"
-#: What is decided as a whole: a word as a reader sees it, by convention, or each run of letters and digits and each
-#: mark by itself, as the labels say.
-WORDS, PIECES = CUTS = ("words", "pieces")
+#: What is decided as a whole: a word as a reader sees it, by convention; or each run of letters and digits and each
+#: mark by itself, as the labels say; or so, and then corrected by the rules of published labels.
+WORDS, PIECES, CORRECTED = CUTS = ("words", "pieces", "corrected")
 #: The name, and the folder, of the checkpoint that ships with Logloom.
 BASE = "base"
 _BASE_FOLDER = Path(__file__).parents[1] / "models" / "base"

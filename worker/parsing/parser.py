@@ -26,6 +26,7 @@ from worker.parsing.checkpoint import (
     prompt_version,
     refuse_unknown_prompt,
 )
+from worker.parsing.convention import labelled
 from worker.parsing.known import KnownTemplates, load_known
 from worker.parsing.settling import Candidate
 from worker.parsing.spans import Span, attaches, balanced, trimmed, unmistakable, with_missed
@@ -192,6 +193,10 @@ class EncoderParser:
         for row, text, tokens, scores in self._read(messages, prompts, unknown):
             templates[row] = template(messages[row], text, tokens, scores, cuts=self._tagger.cuts_of(prompts[row]))
         return templates
+
+    def cuts_of(self, prompt: str | None) -> str:
+        """Tell what is decided as a whole under a prompt, one of CUTS."""
+        return self._tagger.cuts_of(prompt)
 
     def candidates(self, messages: Sequence[bytes], *, prompt: str | None = None) -> list[Candidate | None]:
         """Cut each message by the tagger alone, with what it thought of every piece; None: it can't be cut.
@@ -396,11 +401,12 @@ def cut_of(text: str, tokens: Tokens, scores: F32, *, cuts: str) -> tuple[list[S
     """
     end = first_line(text)
     line, rest = text[:end], [(end, len(text.rstrip()))] if end < len(text) else []
-    if cuts == PIECES:
-        taught, confidence = tagged_pieces(tokens, scores)
-    else:
+    if cuts == WORDS:
         spans, confidence = tagged(text, tokens, scores)
         taught = cleaned(line, spans)
+    else:
+        taught, confidence = tagged_pieces(tokens, scores)
+        taught = taught if cuts == PIECES else labelled(line, taught)
     tries = (
         taught,
         cleaned(line, [found.span() for found in _WORDS_WITH_DIGITS.finditer(line)]),
