@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 from training.teaching.lessons import character_spans, widened
+from worker.parsing.checkpoint import PIECES
 from worker.parsing.known import KnownTemplates
 from worker.parsing.parser import EncoderParser, cut_template
 from worker.parsing.settling import Candidate, settle
@@ -33,7 +34,9 @@ def settled_templates(
     ]
     lines = Counter[str]()
     templates: dict[str, Template] = {}
-    for candidate, spans in zip(candidates, settle(candidates, diversity=diversity), strict=True):
+    for candidate, spans in zip(
+        candidates, settle(candidates, diversity=diversity, is_tidied=parser.cuts_of(prompt) != PIECES), strict=True
+    ):
         template = cut_template(raw[candidate.text], candidate.text, spans, 1.0)
         if candidate.is_given or template.match(raw[candidate.text]) is None:
             continue

@@ -1,215 +1,182 @@
 """Templates of one source settle together: what single messages leave in doubt, their neighbours decide.
 
-Messages that are alike but for one word are a neighbourhood of that word. Where they disagree on how the word is cut,
-the cut that most of them support wins, as long as it fits; where some take the word for constant, it becomes a
-parameter if the model's doubt and the number of different words there speak for it together. Given templates, a
-person's labels, are never changed and outvote all others: where one cuts a word, so do its neighbours, and where one
-keeps it, no neighbour's constant is doubted. The order of the messages decides nothing; linear in the words of all
-messages a round.
+Three steps. Messages of as many tokens are split by the words that are constant for sure, the surest first, until each
+group is one template: a place in which different words are left is a parameter. Each group then agrees on the cut of
+each of its tokens. At last a template that another one covers goes into it (`merging`). How sure a word is, the model
+says of each message, and the neighbours say by how many different words stand in its place.
+
+Given templates, a person's labels, are never changed, and what they say of a word counts as certain. The order of the
+messages decides nothing; time grows with the words of all messages times the different places that split them.
 """
 
 import math
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
+from worker.parsing.merging import merged
+from worker.parsing.rows import MOST_ODDS, VARIABLE, Candidate, Row, row_of
 from worker.parsing.spans import Span
 
-#: Stands for a parameter in the form of a word.
-_VARIABLE = "\0"
-_WORD = re.compile(r"\S+")
-_MOST_ROUNDS = 3
-#: Different words that must stand in one place before constants there are doubted.
-_LEAST_DIFFERENT = 3
+__all__ = ["Candidate", "settle"]
+
+#: What programs write where there is no value.
+_PLACEHOLDER = re.compile(r"[-*?<>~_.]+")
+#: How much the lines of a template in which a word never varies speak for it as a constant.
+_STEADINESS = 0.5
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Candidate:
-    """A message as it was cut, before its neighbours are asked."""
-
-    text: str
-    #: Parameters, in characters, ascending.
-    spans: tuple[Span, ...]
-    #: Stretches that the model judged by themselves, ascending, and the log-odds that each is variable.
-    units: Sequence[Span] = ()
-    odds: Sequence[float] = ()
-    #: Whether a person said so.
-    is_given: bool = False
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class _Row:
-    """A candidate as words."""
-
-    words: list[Span]
-    texts: list[str]
-    #: Each word with its parameters replaced by a mark: `user=\\0`.
-    forms: list[str]
-    #: Of each word, minus infinity where the model did not judge it.
-    odds: list[float]
-    is_given: bool
-    has_changed: bool = False
-
-    def change(self, word: int, form: str) -> None:
-        """Cut a word by another form, unless that took the last constant letter: several words may change at once."""
-        if _has_letter(self.forms, word) or any(map(str.isalpha, form)):
-            self.forms[word] = form
-            self.has_changed = True
-
-
-def settle(candidates: Sequence[Candidate], *, diversity: float = 0.5) -> list[tuple[Span, ...]]:
-    """Return the parameters of each candidate after all were heard.
+def settle(
+    candidates: Sequence[Candidate], *, diversity: float = 1.0, is_tidied: bool = True
+) -> list[tuple[Span, ...]]:
+    """Return the parameters of each candidate after all were heard; one may be empty, where a neighbour's is not.
 
     `diversity` weighs the logarithm of the number of different words in a place against the model's log-odds.
-    A candidate with a parameter that holds white space, or none between white space, takes no part: its words have no
-    fixed places.
+    `is_tidied`: keep the marks at a parameter's ends constant, and the commas of lists, as a reader would; what was
+    taught by labels has learned from these whether to.
     """
-    rows = [_row(candidate) for candidate in candidates]
-    taking_part = [row for row in rows if row is not None]
-    for _ in range(_MOST_ROUNDS):
-        changes = [change for place in _places(taking_part) for change in _unified(*place, diversity)]
-        if not changes:
-            break
-        # By place in the message: where only one of two words may change, it is the first.
-        for word, row, form in sorted(changes, key=lambda change: change[0]):
-            row.change(word, form)
-    return [
-        candidate.spans if row is None or not row.has_changed else _spans(row)
-        for candidate, row in zip(candidates, rows, strict=True)
-    ]
+    rows = [row_of(candidate) for candidate in candidates]
+    readable = [row for row in rows if VARIABLE not in row.candidate.text]
+    cuts = {id(row): cut for group in _groups(readable, diversity) for row, cut in _cut(group, is_tidied)}
+    settled = merged(readable, [cuts[id(row)] for row in readable], diversity)
+    found = {id(row): cut for row, cut in zip(readable, settled, strict=True) if not row.candidate.is_given}
+    return [found.get(id(row), row.candidate.spans) for row in rows]
 
 
-def _row(candidate: Candidate) -> _Row | None:
-    """Split a candidate into words; None where it can't take part."""
-    words = [found.span() for found in _WORD.finditer(candidate.text)]
-    forms = _forms(candidate, words)
-    if forms is None or _VARIABLE in candidate.text:
-        return None
-    return _Row(
-        words=words,
-        texts=[candidate.text[start:end] for start, end in words],
-        forms=forms,
-        odds=_odds(candidate, words),
-        is_given=candidate.is_given,
+def _groups(rows: Iterable[Row], diversity: float) -> Iterable[list[Row]]:
+    """Split rows until each group is one template."""
+    by_length: dict[int, list[Row]] = defaultdict(list)
+    for row in rows:
+        by_length[len(row.words)].append(row)
+    undecided = list(by_length.values())
+    while undecided:
+        group = undecided.pop()
+        splits = [
+            (min(doubts.values()), place, doubts)
+            for place in range(len(group[0].words))
+            if (doubts := _constants(group, place, diversity))
+        ]
+        if not splits:
+            yield group
+            continue
+        _, place, constants = min(splits, key=lambda split: split[:2])
+        parts: dict[str | None, list[Row]] = defaultdict(list)
+        for row in group:
+            parts[row.words[place] if row.words[place] in constants else None].append(row)
+        undecided += parts.values()
+
+
+def _constants(group: Sequence[Row], place: int, diversity: float) -> dict[str, float]:
+    """Tell which of the different words in a place are constant, and how sure that is: below zero, the surer the less.
+
+    The model's judgement of a word is worth little beside that of all words in its place; empty where one word stands.
+    """
+    by_word: dict[str, list[float]] = defaultdict(list)
+    for row in group:
+        by_word[row.words[place]].append(row.odds[place])
+    if len(by_word) < 2:
+        return {}
+    odds = {word: math.fsum(judged) / len(judged) for word, judged in by_word.items()}
+    spoken = [value for word, value in odds.items() if _is_spoken(word)]
+    mean = math.fsum(spoken) / len(spoken) if spoken else -MOST_ODDS
+    variety = diversity * math.log(len(by_word))
+    sure = {}
+    for word, value in odds.items():
+        if _is_spoken(word):
+            sure[word] = 0.2 * value + 0.8 * mean + variety
+        else:
+            sure[word] = mean + variety if _PLACEHOLDER.fullmatch(word) else -2 * MOST_ODDS
+    return {word: value for word, value in sure.items() if value < 0}
+
+
+def _is_spoken(word: str) -> bool:
+    """Tell whether a word holds a letter or a digit."""
+    return any(map(str.isalnum, word))
+
+
+def _is_value(word: str) -> bool:
+    """Tell whether a word is none of the marks that enclose values, and no white space."""
+    return len(word) > 1 or word.isalnum() or bool(_PLACEHOLDER.fullmatch(word))
+
+
+def _cut(group: Sequence[Row], is_tidied: bool) -> Iterable[tuple[Row, tuple[Span, ...]]]:
+    """Cut all rows of a group alike; a row that would keep no letter as the model did."""
+    words = group[0].words
+    forms = [_form(group, place) for place in range(len(words))]
+    forms = _tidied(words, forms) if is_tidied else forms
+    for row in group:
+        text, spans = row.candidate.text, list[Span]()
+        for (start, end), form in zip(row.places, forms, strict=True):
+            if form is None:
+                continue
+            for left, right in _pieces(form, text[start:end]) or ():
+                if spans and spans[-1][1] == start + left:
+                    spans[-1] = (spans[-1][0], start + right)
+                else:
+                    spans.append((start + left, start + right))
+        yield row, tuple(spans) if _keeps_a_letter(text, spans) else row.candidate.spans
+
+
+def _keeps_a_letter(text: str, spans: Sequence[Span]) -> bool:
+    edges = [0, *(edge for span in spans for edge in span), len(text)]
+    return any(
+        text[at].isalpha() for left, right in zip(edges[::2], edges[1::2], strict=True) for at in range(left, right)
     )
 
 
-def _forms(candidate: Candidate, words: Sequence[Span]) -> list[str] | None:
-    """Give each word's form; parameters that touch are one. None where a parameter lies in no single word."""
-    text, forms, number = candidate.text, list[str](), 0
-    for first, last in words:
-        form, place = "", first
-        while number < len(candidate.spans) and first <= candidate.spans[number][0] <= last:
-            start, end = candidate.spans[number]
-            if end > last:
-                return None
-            form += text[place:start]
-            form += "" if form.endswith(_VARIABLE) else _VARIABLE
-            place, number = end, number + 1
-        forms.append(form + text[place:last])
-    return forms if number == len(candidate.spans) else None
+def _tidied(words: Sequence[str], forms: Sequence[str | None]) -> list[str | None]:
+    """Keep marks and white space constant at the ends of a parameter, and the commas of a list of single words.
+
+    What is left between two tokens that are variable as a whole goes into one parameter with them.
+    """
+    kept, end = list(forms), 0
+    for place in range(len(forms)):
+        if place < end or forms[place] != VARIABLE:
+            continue
+        end = next((at for at in range(place, len(forms)) if forms[at] != VARIABLE), len(forms))
+        spoken = [at for at in range(place, end) if _is_value(words[at])]
+        inner = range(spoken[0], spoken[-1] + 1) if spoken else range(0)
+        is_list = all(words[at - 1] == "," for at in inner if words[at] == " ")
+        for at in range(place, end):
+            if at not in inner or (is_list and words[at] in {",", " "}):
+                kept[at] = None
+    return kept
 
 
-def _odds(candidate: Candidate, words: Sequence[Span]) -> list[float]:
-    """Take the mean of the odds of each word's units, of those that are no marks if it has any."""
-    odds, at = list[float](), 0
-    for first, last in words:
-        inside, lettered = list[float](), list[float]()
-        while at < len(candidate.units) and candidate.units[at][0] < last:
-            start, end = candidate.units[at]
-            if end > first:
-                inside.append(candidate.odds[at])
-                if candidate.text[start].isalnum():
-                    lettered.append(candidate.odds[at])
-            at += 1
-        odds.append(_mean(lettered or inside) if inside else -math.inf)
-    return odds
+def _form(group: Sequence[Row], place: int) -> str | None:
+    """Choose how a token is cut: as a label says, else as most rows do that cut it, if that fits all of them.
 
-
-def _mean(values: Sequence[float]) -> float:
-    """Take a mean that does not depend on the order."""
-    return math.fsum(values) / len(values)
-
-
-def _places(rows: Iterable[_Row]) -> Iterable[tuple[int, list[_Row]]]:
-    """Group the rows that are alike but for one word; returns the word's number and the rows."""
-    groups: dict[tuple[int, int, int], list[_Row]] = defaultdict(list)
-    for row in rows:
-        # A sum of the words' hashes, each with its place, tells all words but one by a subtraction.
-        hashes = [hash((place, form)) for place, form in enumerate(row.forms)]
-        total = sum(hashes)
-        for place, one in enumerate(hashes):
-            groups[len(hashes), place, total - one].append(row)
-    return [(place, members) for (count, place, _), members in groups.items() if count > 1 and len(members) > 1]
-
-
-def _unified(word: int, members: Sequence[_Row], diversity: float) -> Iterable[tuple[int, _Row, str]]:
-    """Decide how `word` is cut in rows that are alike otherwise; yields (word, row, new form)."""
-    by_form: dict[str, list[_Row]] = defaultdict(list)
-    for row in members:
-        by_form[row.forms[word]].append(row)
-    if len(by_form) < 2 or not _has_letter(members[0].forms, word):
-        return
-    given = {row.forms[word] for row in members if row.is_given}
-    cuts = [form for form in by_form if _VARIABLE in form]
-    # Of two that are as strong the shorter one, then the first by its letters.
-    best = min(cuts, key=lambda form: (form not in given, -len(by_form[form]), len(form), form), default=_VARIABLE)
-    for form in cuts:
-        outvoted = best in given or len(by_form[best]) >= 2 * len(by_form[form])
-        if form != best and form not in given and outvoted:
-            yield from _changed(word, by_form[form], best)
-    if best in given or (not any(_VARIABLE not in form for form in given) and _is_doubted(word, members, diversity)):
-        for form in by_form.keys() - cuts:
-            yield from _changed(word, by_form[form], best)
-
-
-def _changed(word: int, rows: Iterable[_Row], form: str) -> Iterable[tuple[int, _Row, str]]:
-    """Cut a word of `rows` by `form`, where it fits and no person has said otherwise."""
-    return [(word, row, form) for row in rows if not row.is_given and _fits(form, row.texts[word])]
-
-
-def _is_doubted(word: int, members: Sequence[_Row], diversity: float) -> bool:
-    """Weigh the odds of the different texts of a word, each by its mean, together with how many there are."""
-    by_text: dict[str, list[float]] = defaultdict(list)
-    for row in members:
-        by_text[row.texts[word]].append(row.odds[word])
-    is_cut_somewhere = any(_VARIABLE in row.forms[word] for row in members)
-    if len(by_text) < _LEAST_DIFFERENT and not is_cut_somewhere:
-        return False
-    return _mean([_mean(values) for values in by_text.values()]) + diversity * math.log(len(by_text)) > 0
-
-
-def _has_letter(forms: Sequence[str], without: int) -> bool:
-    """Tell whether constant text with a letter stands outside of one word."""
-    return any(character.isalpha() for place, form in enumerate(forms) if place != without for character in form)
+    None: it is constant.
+    """
+    given = {row.forms[place] for row in group if row.candidate.is_given}
+    forms = Counter(row.forms[place] for row in group)
+    texts = {row.words[place] for row in group}
+    cuts = [form for form in forms if VARIABLE in form and all(_pieces(form, text) for text in texts)]
+    # Of two that are as frequent the shorter one, then the first by its letters.
+    best = min(cuts, key=lambda form: (form not in given, -forms[form], len(form), form), default=VARIABLE)
+    if len(texts) > 1:
+        return best
+    word = group[0].words[place]
+    if not _is_value(word):
+        return best if 2 * sum(forms[form] for form in cuts) > len(group) else None
+    if given or any(map(str.isdigit, word)):
+        return best if cuts and (not given or best in given) else None
+    steadiness = _STEADINESS * math.log(len(group))
+    is_variable = math.fsum(row.odds[place] for row in group) / len(group) > steadiness
+    return best if is_variable and cuts else None
 
 
 def _pieces(form: str, text: str) -> list[Span] | None:
-    """Find the parameters of a form in a word, each the shortest that lets the rest fit; None where it does not."""
-    first, *others = form.split(_VARIABLE)
-    if not text.startswith(first) or (not others and text != first):
+    """Find the parameters of a form in a token, each the shortest that lets the rest fit; None where it does not."""
+    first, *others = form.split(VARIABLE)
+    if not text.startswith(first):
         return None
-    spans, place = [], len(first)
+    spans, place = list[Span](), len(first)
     for number, literal in enumerate(others):
         is_last = number == len(others) - 1
         end = len(text) - len(literal) if is_last else text.find(literal, place)
-        if end < place or (not text.endswith(literal) and is_last):
+        if end <= place or (is_last and not text.endswith(literal)):
             return None
         spans.append((place, end))
         place = end + len(literal)
     return spans
-
-
-def _fits(form: str, text: str) -> bool:
-    pieces = _pieces(form, text)
-    return pieces is not None and all(start < end for start, end in pieces)
-
-
-def _spans(row: _Row) -> tuple[Span, ...]:
-    """Turn the words' forms into spans of the message."""
-    return tuple(
-        (start + left, start + right)
-        for (start, _), text, form in zip(row.words, row.texts, row.forms, strict=True)
-        for left, right in _pieces(form, text) or ()
-    )
