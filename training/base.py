@@ -21,9 +21,8 @@ from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from training.corpus.examples import Example, Examples
-from training.corpus.logging_calls import LoggingCall
+from training.corpus.logging_calls import CORPUS, LoggingCall, load
 from training.encoder import continued, encoder_layers, plain_words, small_vocabulary, starting_point, wheel_folder
-from training.mine import CORPUS, load
 from training.runs import RunFolder, add_options, by_length, draw_curves, options_of, rate_groups, rate_scale
 from training.tagging import I64, IGNORED, looked_at, padded_labels, token_labels
 from worker.parsing.bert import Attention

@@ -1,7 +1,8 @@
 """Mine logging calls out of open-source code: each is a template whose variables have names and types.
 
 Reads Python (the standard library, the installed packages, listed wheels) by `ast`, and by tree-sitter's grammars Java
-(source jars), JavaScript and TypeScript (packages of npm), Rust (crates) and Go (modules): `sources.toml` lists them.
+(source jars), JavaScript and TypeScript (packages of npm), Rust (crates), Go (modules) and C (Debian's source
+packages): `sources.toml` lists them.
 Writes one `LoggingCall` per line as JSON. Only packages under a permissive licence are read, and none that the usual
 log parsing benchmarks were recorded from. A language whose client isn't installed is left out, and said to be.
 """
@@ -16,37 +17,41 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from training.corpus.c_source import c_calls
+from training.corpus.debian import DEBIAN
 from training.corpus.go_source import go_calls
 from training.corpus.java_source import java_calls, property_calls
 from training.corpus.javascript_source import javascript_calls
-from training.corpus.logging_calls import LoggingCall
+from training.corpus.logging_calls import CORPUS, LoggingCall
 from training.corpus.packages import BENCHMARKED, REGISTRIES, MiningError, SourceFile, installed_python
 from training.corpus.python_source import python_calls
 from training.corpus.rust_source import rust_calls
 
 SOURCES = Path(__file__).with_name("sources.toml")
-#: Where the corpus goes unless told otherwise; not under version control.
-CORPUS = Path("runs/corpus")
+#: By language.
+LANGUAGES = REGISTRIES | {"c": DEBIAN}
+
+
+#: What reads a file, by the ending of its name; the others are JavaScript and TypeScript.
+READERS = {
+    ".py": python_calls,
+    ".java": java_calls,
+    ".properties": property_calls,
+    ".rs": rust_calls,
+    ".go": go_calls,
+    ".c": c_calls,
+}
 
 
 def calls_of(file: SourceFile) -> Iterator[LoggingCall]:
     """Read the logging calls of a file, by its language."""
-    match Path(file.name).suffix:
-        case ".py":
-            return python_calls(file.text, file.package)
-        case ".java":
-            return java_calls(file.text, file.package)
-        case ".properties":
-            return property_calls(file.text, file.package)
-        case ".rs":
-            return rust_calls(file.text, file.package)
-        case ".go":
-            return go_calls(file.text, file.package)
-        case suffix:
-            return javascript_calls(file.text, file.package, markup=suffix.endswith("x"))
+    suffix = Path(file.name).suffix
+    if suffix in READERS:
+        return READERS[suffix](file.text, file.package)
+    return javascript_calls(file.text, file.package, markup=suffix.endswith("x"))
 
 
-def mine(folder: Path, sources: Path = SOURCES, languages: Iterable[str] = REGISTRIES) -> list[LoggingCall]:
+def mine(folder: Path, sources: Path = SOURCES, languages: Iterable[str] = LANGUAGES) -> list[LoggingCall]:
     """Mine the sources of `languages`. Downloads land in `folder`. Each template is kept once per package.
 
     Raises:
@@ -56,7 +61,7 @@ def mine(folder: Path, sources: Path = SOURCES, languages: Iterable[str] = REGIS
     listed = tomllib.loads(sources.read_text())
     calls: dict[tuple[str, str], LoggingCall] = {}
     for language in languages:
-        registry = REGISTRIES[language]
+        registry = LANGUAGES[language]
         packages, store = listed[registry.listed_as], folder / registry.folder
         if shutil.which(registry.client) is None:
             print(
@@ -73,17 +78,6 @@ def mine(folder: Path, sources: Path = SOURCES, languages: Iterable[str] = REGIS
                         calls.setdefault((call.package, call.text), call)
         print(f"{len(calls) - before} templates from {len(packages)} listed packages of {language}", flush=True)
     return list(calls.values())
-
-
-def load(path: Path) -> list[LoggingCall]:
-    """Read a mined corpus."""
-    calls = []
-    for line in path.read_text(encoding="utf-8").splitlines():
-        fields = json.loads(line)
-        for name in ("literals", "names", "conversions", "types"):
-            fields[name] = tuple(fields.get(name, ()))
-        calls.append(LoggingCall(**fields))
-    return calls
 
 
 def summary(calls: Sequence[LoggingCall]) -> dict[str, int]:
@@ -109,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--out", type=Path, default=CORPUS, help="folder for downloads, corpus and report [%(default)s]"
     )
     parser.add_argument("--sources", type=Path, default=SOURCES, help="the list of packages [%(default)s]")
-    parser.add_argument("--only", nargs="+", choices=REGISTRIES, default=list(REGISTRIES), help="languages [all]")
+    parser.add_argument("--only", nargs="+", choices=LANGUAGES, default=list(LANGUAGES), help="languages [all]")
     chosen = parser.parse_args(arguments)
     try:
         calls = mine(chosen.out, chosen.sources, chosen.only)

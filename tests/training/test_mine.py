@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from training.corpus.logging_calls import load
 from training.corpus.packages import NotDownloaded
-from training.mine import load, main, mine
+from training.mine import main, mine
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Logging calls of C source code, and the Debian source packages that they are read from.
+"""Logging calls of C source code.
 
 C has no logging interface of its own: a call is found by the words of its name (`log_warnx`, `serverLog`, `ereport`,
 `ngx_log_error`), or by writing to `stderr`, together with a text among its arguments. Names come from the arguments'
@@ -6,11 +6,7 @@ expressions, types from the conversions. Reads no macro bodies and expands none.
 """
 
 import re
-import shutil
-import subprocess
-import tarfile
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import tree_sitter_c
 from tree_sitter import Language, Node, Query
@@ -313,71 +309,3 @@ def called(call: Node) -> list[str]:
         if words := next((words for words in shown if words and not words[-1].rstrip("()").isupper()), None):
             return words
     return [re.sub(r"^\w+(?:_get_|Get(?=[A-Z]))|^get", "", name).lstrip("_") + "()"]
-
-
-def apt_options(folder: Path, configured: Path = Path("/etc/apt")) -> list[str] | None:
-    """Let apt know the source packages of what the machine is configured for, with all its state under `folder`.
-
-    Returns the options for `download`; None where apt is missing or no packages are configured: C is left out then.
-
-    Raises:
-        subprocess.CalledProcessError: what is configured can't be reached.
-    """
-    lists = folder.resolve() / "sources"
-    for place in (lists, folder / "lists" / "partial", folder / "cache" / "archives" / "partial"):
-        place.mkdir(parents=True, exist_ok=True)
-    for path in (configured / "sources.list", *sorted((configured / "sources.list.d").glob("*"))):
-        if path.suffix in {".list", ".sources"} and path.is_file():
-            text = re.sub(r"(?m)^(Types:.*|deb)(?=\s|$)", as_source, path.read_text())
-            (lists / path.name).write_text(text)
-    if shutil.which("apt-get") is None or not any(lists.iterdir()):
-        return None
-    root = folder.resolve()
-    places = {
-        "Dir::Etc::SourceList": "/dev/null", "Dir::Etc::SourceParts": lists, "Dir::State::Lists": root / "lists",
-        "Dir::Cache": root / "cache", "APT::Sandbox::User": "",
-    }  # fmt: skip
-    options = [part for name, place in places.items() for part in ("-o", f"{name}={place}")]
-    subprocess.run(["apt-get", "-qq", *options, "update"], check=True)  # noqa: S603, S607 - fixed arguments
-    return options
-
-
-def as_source(found: re.Match[str]) -> str:
-    """Turn what names binary packages in a list of apt's into what names source packages."""
-    return "Types: deb-src" if found[1].startswith("Types") else "deb-src"
-
-
-def download(requirement: str, folder: Path, options: Sequence[str]) -> None:
-    """Download one source package, `name=version`, into `folder`, and build nothing.
-
-    Raises:
-        subprocess.CalledProcessError: the archive no longer has this version.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    if not any(folder.glob("*.tar.*")):
-        command = ["apt-get", "-qq", *options, "source", "--download-only", "--tar-only", requirement]
-        subprocess.run(command, check=True, cwd=folder)  # noqa: S603 - fixed arguments
-
-
-#: Folders with other people's code, or none that runs as a daemon.
-_ELSEWHERE = re.compile(
-    r"(?i)/(tests?|testing|testcode|testdata|regress|fuzz\w*|examples?|samples?|demos?|bench\w*|docs?|deps|vendor|"
-    r"third[_-]party|ext|external|contrib|debian|openssh\w*)/"
-)
-_RESTRICTED = re.compile(
-    r"GNU\s.{0,20}General Public|Mozilla Public|\bL?GPL|\bMPL|\bEPL|Eclipse Public|\bCDDL", re.DOTALL
-)
-
-
-def c_files(folder: Path) -> Iterator[tuple[str, str]]:
-    """Yield (name, text) of a downloaded package's C files, but for those whose head names a licence like the GPL."""
-    for path in sorted(folder.glob("*.tar.*")):
-        if path.suffix == ".asc" or ".debian." in path.name:
-            continue
-        with tarfile.open(path) as archive:
-            for member in archive:
-                if member.isfile() and member.name.endswith(".c") and not _ELSEWHERE.search(f"/{member.name}"):
-                    held = archive.extractfile(member)
-                    text = held.read().decode("utf-8", "replace") if held else ""
-                    if not _RESTRICTED.search(text[:4000]):
-                        yield member.name, text

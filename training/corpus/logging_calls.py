@@ -1,9 +1,13 @@
 """A logging call as a template: literals, and between each two of them a variable with its name."""
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
+#: Where a mined corpus goes unless told otherwise; not under version control.
+CORPUS = Path("runs/corpus")
 #: Longest template kept, in characters: longer ones are help texts and banners.
 MAX_CHARACTERS = 400
 
@@ -275,7 +279,8 @@ _COLOUR = re.compile(r"\x1b\[[\d;]*m")
 def finished(draft: Draft, level: str, package: Package) -> LoggingCall | None:
     """Close a draft; None for what no reader would call a message: no words, or a page of text."""
     literals = [re.sub(r"\s*\n\s*", " ", _COLOUR.sub("", literal)) for literal in draft.literals]
-    literals[0], literals[-1] = literals[0].lstrip(), literals[-1].rstrip()
+    literals[0] = literals[0].lstrip()
+    literals[-1] = literals[-1].rstrip()
     text = "".join(literals)
     if len(text) > MAX_CHARACTERS or not re.search(r"[A-Za-z]{2}", text) or len(draft.variables) > 16:
         return None
@@ -286,3 +291,14 @@ def finished(draft: Draft, level: str, package: Package) -> LoggingCall | None:
         types=tuple(types),
         language=package.language, package=package.name, version=package.version, licence=package.licence,
     )  # fmt: skip
+
+
+def load(path: Path) -> list[LoggingCall]:
+    """Read a mined corpus."""
+    calls = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        fields = json.loads(line)
+        for name in ("literals", "names", "conversions", "types"):
+            fields[name] = tuple(fields.get(name, ()))
+        calls.append(LoggingCall(**fields))
+    return calls

@@ -24,7 +24,8 @@ from typing import Any
 from training.corpus.logging_calls import Package
 
 PERMISSIVE = re.compile(
-    r"apache|mit\b|bsd|isc\b|python software|psf|zope|unlicense|hpnd|public domain|zlib", re.IGNORECASE
+    r"apache|mit\b|bsd|isc\b|python software|psf|zope|unlicense|hpnd|public domain|zlib|postgresql|oldap|^curl$",
+    re.IGNORECASE,
 )
 RESTRICTIVE = re.compile(r"gpl|mozilla|mpl|eclipse|epl|proprietary|commercial|other/|eula|nvidia", re.IGNORECASE)
 #: Packages about the systems that the Loghub data sets were recorded from.

@@ -1,12 +1,8 @@
 """Logging calls of C: which calls log, at which level, what their templates and their variables are."""
 
-import io
-import tarfile
-from pathlib import Path
-
 import pytest
 
-from training.corpus.c_source import apt_options, c_calls, c_files
+from training.corpus.c_source import c_calls
 from training.corpus.logging_calls import LoggingCall, Package
 
 PACKAGE = Package(name="pond", version="1.0", licence="ISC", language="c")
@@ -179,26 +175,3 @@ def test_errno_is_appended(call: str) -> None:
 def test_translated_text_is_found() -> None:
     """A text that is looked up in another language is the text."""
     assert "no frog <*>" == call_in('log_err(_("no frog %s"), frog);').text
-
-
-def test_package_gives_its_own_permissive_files(tmp_path: Path) -> None:
-    """Tests, other people's code, headers and files that name another licence are left out."""
-    files = {
-        "pond-1.0/src/frog.c": "int frog;",
-        "pond-1.0/src/frog.h": "extern int frog;",
-        "pond-1.0/tests/frog.c": "int tested;",
-        "pond-1.0/deps/toad/toad.c": "int toad;",
-        "pond-1.0/src/newt.c": "/* under the GNU\n * General Public License */ int newt;",
-    }
-    with tarfile.open(tmp_path / "pond_1.0.orig.tar.gz", "w:gz") as archive:
-        for name, text in files.items():
-            member = tarfile.TarInfo(name)
-            member.size = len(text)
-            archive.addfile(member, io.BytesIO(text.encode()))
-    (tmp_path / "pond_1.0.orig.tar.gz.asc").write_text("a signature")
-    assert [("pond-1.0/src/frog.c", "int frog;")] == list(c_files(tmp_path))
-
-
-def test_without_configured_packages_c_is_left_out(tmp_path: Path) -> None:
-    """A machine without package sources gives no options, which leaves C out."""
-    assert apt_options(tmp_path / "apt", configured=tmp_path / "nothing") is None
