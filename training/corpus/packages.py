@@ -30,8 +30,8 @@ PERMISSIVE = re.compile(
 RESTRICTIVE = re.compile(r"gpl|mozilla|mpl|eclipse|epl|proprietary|commercial|other/|eula|nvidia", re.IGNORECASE)
 #: Packages about the systems that the Loghub data sets were recorded from.
 BENCHMARKED = re.compile(
-    r"hadoop|hdfs|spark|zookeeper|\bzk\b|curator|openstack|gophercloud|openssh|sshd|httpd|android|healthapp|proxifier|"
-    r"bluegene|thunderbird",
+    r"hadoop|hdfs|spark|zookeeper|\bzk\b|curator|openstack|gophercloud|openssh|sshd|\bhttpd|android|healthapp|"
+    r"proxifier|bluegene|thunderbird",
     re.IGNORECASE,
 )
 #: How a licence's text can be told, for modules of Go, which carry nothing else.
