@@ -94,7 +94,7 @@ def key_of(trial: Trial, log: LabelledLog, conditions: Conditions) -> str:
         asdict(trial),
         asdict(conditions.configuration),
         checkpoint_version(conditions.start),
-        [conditions.device, conditions.threads, conditions.measures_worker, conditions.is_alone],
+        [conditions.device, conditions.threads, conditions.measures_worker, conditions.is_alone, conditions.seen],
         [log.messages, log.templates],
     ]
     return hashlib.sha256(json.dumps(decides).encode()).hexdigest()
@@ -294,6 +294,17 @@ def method(text: str) -> Method:
     return text
 
 
+def share(text: str) -> float:
+    """Read an option that is a share, above 0 and at most 1. Raises ArgumentTypeError for another."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if 0 < value <= 1:
+        return value
+    raise argparse.ArgumentTypeError(f"{text!r} is no share: give a number above 0, at most 1")
+
+
 def options() -> argparse.ArgumentParser:
     """Describe the command line."""
     parser = argparse.ArgumentParser(
@@ -309,6 +320,7 @@ def options() -> argparse.ArgumentParser:
     add("--shots", type=separated(at_least(0)), action="extend", help="labelled lines; default 32")
     add("--seed", type=separated(int), action="extend", help="default 1,2,3")
     add("--configuration", type=Path, help="a file that `tune` or an earlier run wrote")
+    add("--seen", type=share, default=1.0, help="share of each log, from its beginning, that teaching sees; default 1")
     add("--only", type=separated(str), action="extend", metavar="SYSTEM", help="leave the other systems out")
     add("--peers", action=argparse.BooleanOptionalAction, default=True, help="run Drain3 and Brain beside")
     add("--speed", action=argparse.BooleanOptionalAction, default=True, help="measure the worker's path with its cache")
@@ -354,6 +366,7 @@ def evaluate(given: argparse.Namespace, command: str) -> int:
         keeps_checkpoints=given.keep,
         measures_worker=given.speed,
         is_alone=jobs == 1,
+        seen=given.seen,
     )
     trials = trials_of(
         [log.name for log in logs], given.method or ["fine-tune"], given.shots or [32], given.seed or [1, 2, 3]

@@ -95,10 +95,11 @@ def test_keys(tmp_path: Path) -> None:
         key_of(trial, replace(log, templates=(*log.templates[:-1], "odd one")), conditions),
         key_of(trial, log, replace(conditions, configuration=Configuration(steps=7))),
         key_of(trial, log, replace(conditions, start=write_small(tmp_path / "other", seed=2))),
+        key_of(trial, log, replace(conditions, seen=0.5)),
     ]
     key = key_of(trial, log, conditions)
     assert key == key_of(trial, log, replace(conditions, checkpoints=tmp_path / "b"))
-    assert 5 == len({key, *others})
+    assert 6 == len({key, *others})
 
 
 def test_options_repeat_and_list() -> None:
@@ -110,7 +111,13 @@ def test_options_repeat_and_list() -> None:
 
 
 @pytest.mark.parametrize(
-    ("wrong", "said"), [(["--method", "magic"], "'magic' is none of"), (["--shots", "-1"], "-1 is below 0")]
+    ("wrong", "said"),
+    [
+        (["--method", "magic"], "'magic' is none of"),
+        (["--shots", "-1"], "-1 is below 0"),
+        (["--seen", "0"], "'0' is no share"),
+        (["--seen", "half"], "'half' is no share"),
+    ],
 )
 def test_wrong_options(wrong: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     """A wrong option is refused with what is allowed."""

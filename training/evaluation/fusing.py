@@ -49,10 +49,11 @@ def fuse(trial: Trial, logs: Sequence[LabelledLog], conditions: Conditions) -> F
     sources = [
         Source(
             name=prompt_name(log.name),
-            log=log.messages,
-            shots=usable(labelled(log, chosen(log.messages, trial.shots, seed=trial.seed))),
+            log=seen,
+            shots=usable(labelled(log, chosen(seen, trial.shots, seed=trial.seed))),
         )
         for log in logs
+        for seen in [log.messages[: conditions.seen_lines(log)]]
     ]
     run = RunFolder.open(conditions.checkpoints / f"fuse-{trial.shots}-{trial.seed}", fresh=True)
     configuration = replace(conditions.configuration, method="fuse", seed=trial.seed)

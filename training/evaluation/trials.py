@@ -3,6 +3,7 @@
 A method sees the unlabelled messages and the labelled shots, never another label.
 """
 
+import math
 import re
 import resource
 import shutil
@@ -70,6 +71,12 @@ class Conditions:
     measures_worker: bool = True
     #: Whether nothing else runs beside: only then does an energy meter tell of this trial.
     is_alone: bool = False
+    #: Share of each log, from its beginning, that teaching sees and shots are chosen from.
+    seen: float = 1.0
+
+    def seen_lines(self, log: LabelledLog) -> int:
+        """Count the lines of a log that teaching sees."""
+        return math.ceil(len(log.messages) * self.seen)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,7 +85,8 @@ class Measured:
 
     trial: Trial
     lines: int
-    #: By name: GA FGA PA FTA over all lines; `rest.` before it: over the lines that were not labelled; `normalised.`
+    #: By name: GA FGA PA FTA over all lines; `rest.` before it: over the lines that were not labelled, where
+    #: teaching saw a part of the log over those after it; `normalised.`
     #: both sides normalised; `emitted.` and `settled.` what the worker's path gave; and what it cost.
     figures: Figures
     mistakes: tuple[Mistake, ...]
@@ -135,7 +143,8 @@ def measure(trial: Trial, log: LabelledLog, conditions: Conditions, key: str = "
     if all(template is None for template in log.templates):
         raise ValueError("no line has an oracle template: there is nothing to compare with")
     torch.set_num_threads(conditions.threads)
-    shots = labelled(log, chosen(log.messages, trial.shots, seed=trial.seed) if trial.shots else ())
+    seen = log.messages[: conditions.seen_lines(log)]
+    shots = labelled(log, chosen(seen, trial.shots, seed=trial.seed) if trial.shots else ())
     out = conditions.checkpoints / trial.name
     shutil.rmtree(out, ignore_errors=True)
     try:
@@ -143,7 +152,7 @@ def measure(trial: Trial, log: LabelledLog, conditions: Conditions, key: str = "
         with joules() as energy:
             taught = teaching(
                 prompt_name(trial.system),
-                log.messages,
+                seen,
                 usable(shots),
                 out,
                 start=conditions.start,
@@ -196,7 +205,8 @@ def _judged(
     used = frozenset(line for line, pair in shots.items() if pair is not None)
     unseen = unseen_accuracy(log.templates, templates, [pair.template for pair in pairs])
     wrong = mistakes(log.messages, log.templates, templates)
-    figures = figures_of(log, templates, used) | {
+    known = used if conditions.seen == 1 else used | frozenset(range(conditions.seen_lines(log)))
+    figures = figures_of(log, templates, known) | {
         "unseen.PA": unseen.share,
         "unseen.lines": unseen.rows,
         "distinct_lines_per_second": per_second,

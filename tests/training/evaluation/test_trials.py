@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +10,7 @@ import pytest
 from tests.parsing.checkpoints import write_small
 from tests.training.labelled_logs import store_log
 from training.evaluation.datasets import LabelledLog
+from training.evaluation.metrics import accuracy
 from training.evaluation.trials import (
     Conditions,
     Measured,
@@ -78,6 +79,21 @@ def test_a_trial(tmp_path: Path) -> None:
     assert "lines_per_second: the worker's path was not asked for" in found.notes
     assert ("k", 39, {"steps": 0}) == (found.key, found.lines, found.teaching)
     assert [] == list(tmp_path.iterdir())
+
+
+def test_teaching_may_see_the_beginning_alone(tmp_path: Path) -> None:
+    """Shots and unlabelled lines are of the log's beginning, and the rest is what comes after it."""
+    log, teaching = store_log(), KnowsItsShots()
+    half = replace(conditions(tmp_path), seen=0.5)
+    found = measure(TRIAL, log, half, key="k", teaching=teaching)
+    assert log.messages[:20] == teaching.seen[1]
+    assert max(found.labelled) < 20
+    later = LabelledLog(name="later", messages=log.messages[20:], templates=log.templates[20:])
+    shots = teaching.seen[2]
+    assert isinstance(shots, list)
+    known = {pair.template for pair in shots}
+    kept = [template if template in known else None for template in later.templates]
+    assert accuracy(later.templates, kept).pa == found.figures["rest.PA"]
 
 
 def test_checkpoints_may_be_kept(tmp_path: Path) -> None:
