@@ -18,6 +18,7 @@ from training.evaluation.trials import (
     figures_of,
     labelled,
     measure,
+    parsed,
     peak_memory_mib,
 )
 from training.labels import Pair
@@ -25,6 +26,7 @@ from training.teaching.configuration import Configuration
 from training.teaching.core import Taught
 from worker.parsing.checkpoint import KNOWN, prompt_folder
 from worker.parsing.known import write_known
+from worker.parsing.parser import EncoderParser
 from worker.parsing.templates import Template
 
 TRIAL = Trial(system="My Store", method="fine-tune", shots=5, seed=2)
@@ -84,16 +86,15 @@ def test_a_trial(tmp_path: Path) -> None:
 def test_teaching_may_see_the_beginning_alone(tmp_path: Path) -> None:
     """Shots and unlabelled lines are of the log's beginning, and the rest is what comes after it."""
     log, teaching = store_log(), KnowsItsShots()
-    half = replace(conditions(tmp_path), seen=0.5)
-    found = measure(TRIAL, log, half, key="k", teaching=teaching)
+    half = replace(conditions(tmp_path, keeps=True), seen=0.5)
+    found = measure(TRIAL, log, half, teaching=teaching)
     assert log.messages[:20] == teaching.seen[1]
     assert max(found.labelled) < 20
-    later = LabelledLog(name="later", messages=log.messages[20:], templates=log.templates[20:])
-    shots = teaching.seen[2]
-    assert isinstance(shots, list)
-    known = {pair.template for pair in shots}
-    kept = [template if template in known else None for template in later.templates]
-    assert accuracy(later.templates, kept).pa == found.figures["rest.PA"]
+    parser = EncoderParser.load(tmp_path / TRIAL.name / "checkpoint", device="cpu")
+    later = parsed(parser, log.messages[20:], "My_Store")[0]
+    assert accuracy(log.templates[20:], later).as_dict() == {
+        name: found.figures[f"rest.{name}"] for name in ("GA", "FGA", "PA", "FTA")
+    }
 
 
 def test_checkpoints_may_be_kept(tmp_path: Path) -> None:
