@@ -22,6 +22,8 @@ __all__ = ["Candidate", "settle"]
 
 #: What programs write where there is no value.
 _PLACEHOLDER = re.compile(r"[-*?<>~_.]+")
+#: What the model's judgement of a word weighs beside that of all the different words in its place.
+_OWN = 0.2
 #: How much the lines of a template in which a word never varies speak for it as a constant.
 _STEADINESS = 0.5
 
@@ -83,7 +85,7 @@ def _constants(group: Sequence[Row], place: int, diversity: float) -> dict[str, 
     sure = {}
     for word, value in odds.items():
         if _is_spoken(word):
-            sure[word] = 0.2 * value + 0.8 * mean + variety
+            sure[word] = _OWN * value + (1 - _OWN) * mean + variety
         else:
             sure[word] = mean + variety if _PLACEHOLDER.fullmatch(word) else -2 * MOST_ODDS
     return {word: value for word, value in sure.items() if value < 0}
