@@ -29,6 +29,13 @@ def test_packages_are_held_out_whole() -> None:
     assert 20 <= len(held_out) <= 60
 
 
+def test_captured_programs_are_held_out() -> None:
+    """What the captured logs come from is never learned from, however small the share."""
+    learned, held_out = split_packages([call("nginx", "worker ", " up"), call("other", "at ", " up")], 0.0)
+    assert ["other"] == [one.package for one in learned]
+    assert ["nginx"] == [one.package for one in held_out]
+
+
 def test_a_run_leaves_a_checkpoint_that_parses(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The command writes configuration, curve, checkpoint and report, and prints the report at the end."""
     calls = [call(f"p{i}", f"word {i} sent ", " bytes to peer") for i in range(40)]
