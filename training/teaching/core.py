@@ -31,6 +31,7 @@ from worker.parsing.checkpoint import (
     CARD,
     FILES,
     KNOWN,
+    NAMES,
     PIECES,
     PROMPT,
     PROMPTS,
@@ -178,7 +179,9 @@ def _copy(folder: Path, checkpoint: Path) -> None:
 
 
 def _keep_known(sources: Sequence[Source], folder: Path, checkpoint: Path) -> None:
-    """Copy what the checkpoint in `folder` knows of other sources: templates hold whatever the weights are."""
+    """Copy names, and what is known of other sources, out of the checkpoint in `folder`: they hold for any weights."""
+    if (folder / NAMES).is_file():
+        copyfile(folder / NAMES, checkpoint / NAMES)
     others = [name for name in prompt_names(folder) if name not in {source.name for source in sources}]
     for place in (Path(), *(Path(PROMPTS, name) for name in others)):
         if (folder / place / KNOWN).is_file():

@@ -1,8 +1,9 @@
 """A checkpoint: the folder that holds a tagger, and its version. Needs no torch, so that naming it is quick.
 
 Files: `logloom.json` (what it is), `config.json` (the encoder, as Hugging Face writes it), `tokenizer.json` and
-`model.safetensors`; a taught one may hold `templates.jsonl` (known templates of messages under no prompt) and
-`prompts/NAME/` with `prompt.safetensors`, `templates.jsonl` or both. Nothing in them can run code.
+`model.safetensors`; it may have `names.safetensors` (names of parameters), and a taught one `templates.jsonl` (known
+templates of messages under no prompt) and `prompts/NAME/` with `prompt.safetensors`, `templates.jsonl` or both. Nothing
+in them can run code.
 """
 
 import hashlib
@@ -25,7 +26,7 @@ FEATURE_SIZES = (9, 16, 14, 14, 32)
 #: Files of a checkpoint.
 ABOUT, CONFIG, TOKENIZER, WEIGHTS = FILES = ("logloom.json", "config.json", "tokenizer.json", "model.safetensors")
 #: Files that a checkpoint, or a prompt in it, may have beside these, and the folder of the prompts.
-PROMPT, KNOWN = "prompt.safetensors", "templates.jsonl"
+PROMPT, KNOWN, NAMES = "prompt.safetensors", "templates.jsonl", "names.safetensors"
 PROMPTS = "prompts"
 #: What a taught checkpoint learned from, for people.
 CARD = "DATA_CARD.md"
@@ -71,7 +72,7 @@ def checkpoint_folder(path: str | Path) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError  # noqa: PLC0415 - the same
 
     try:
-        return Path(snapshot_download(str(path), allow_patterns=[*FILES, KNOWN, f"{PROMPTS}/*"]))
+        return Path(snapshot_download(str(path), allow_patterns=[*FILES, KNOWN, NAMES, f"{PROMPTS}/*"]))
     except (HfHubHTTPError, HFValidationError, OSError) as error:
         raise WrongModel(f"{path} is no folder, and the Hugging Face hub does not give it: {error}") from error
 
@@ -88,8 +89,8 @@ def checkpoint_version(path: str | Path, prompt: str | None = None) -> str:
     folder = checkpoint_folder(path)
     about = read_about(folder)
     files = [folder / name for name in FILES]
-    if (folder / KNOWN).is_file():
-        files.append(folder / KNOWN)
+    # Names too: templates carry them, and are kept by version.
+    files += [folder / name for name in (KNOWN, NAMES) if (folder / name).is_file()]
     version = f"{about.name}-{_digest(files)}"
     return version if prompt is None else f"{version}+{prompt_version(folder, prompt)}"
 
@@ -115,6 +116,19 @@ def encoder_version(folder: Path) -> str:
     """
     try:
         return _digest([folder / name for name in (CONFIG, TOKENIZER, WEIGHTS)], size=8)
+    except OSError as error:
+        raise WrongModel(f"{folder} is no Logloom checkpoint: {error}") from error
+
+
+def tokenizer_version(folder: Path) -> str:
+    """Digest what names are made for, the tokenizer; sixteen digits.
+
+    Raises:
+        WrongModel: it is missing.
+
+    """
+    try:
+        return _digest([folder / TOKENIZER], size=8)
     except OSError as error:
         raise WrongModel(f"{folder} is no Logloom checkpoint: {error}") from error
 

@@ -28,6 +28,7 @@ from worker.parsing.checkpoint import (
 )
 from worker.parsing.convention import labelled
 from worker.parsing.known import KnownTemplates, load_known
+from worker.parsing.naming import Namer, Place, places
 from worker.parsing.settling import Candidate
 from worker.parsing.spans import Span, attaches, balanced, trimmed, unmistakable, with_missed
 from worker.parsing.templates import MAX_PARAMETERS, Template, decoded, encoded
@@ -58,6 +59,8 @@ _ESCAPED = re.compile("[\udc80-\udcff]")
 _WORDS_WITH_DIGITS = re.compile(r"[\w\-]{0,64}\d[\w\-]{0,64}")
 _DIGITS = re.compile(r"\d+")
 _KEY = re.compile(r"([A-Za-z_][\w.\-]{0,40})(?:=|:|\s?=\s)[\"'\[({<]?$")
+#: Characters before a parameter in which its key is looked for.
+_KEY_CHARACTERS = 48
 _NOUNS = (
     "address|attempt|broker|bucket|client|code|command|connection|container|count|database|device|disk|duration|epoch|error"
     "|exception|file|group|host|id|image|index|interface|ip|job|key|latency|leader|level|line|member|method|node|offset|partition"
@@ -110,13 +113,15 @@ class EncoderParser:
         *,
         known: Mapping[str | None, KnownTemplates] | None = None,
         versions: Mapping[str, str] | None = None,
+        namer: Namer | None = None,
         max_batch_tokens: int = 8192,
         max_message_tokens: int = 8192,
         max_message_bytes: int = 65536,
     ) -> None:
         """Parse with `tagger`, at most `max_batch_tokens` padded tokens at once.
 
-        `known` holds templates that are asked before the tagger, by prompt; `versions` names the prompts' content.
+        `known` holds templates that are asked before the tagger, by prompt; `versions` names the prompts' content;
+        `namer` names parameters that no key or noun names.
 
         A message longer than a window is judged in overlapping windows; one beyond `max_message_tokens` tokens or
         `max_message_bytes` bytes gets no template.
@@ -127,6 +132,7 @@ class EncoderParser:
         self._tagger = tagger
         self._known = dict(known or {})
         self._versions = dict(versions or {})
+        self._namer = namer
         self._max_batch_tokens = max_batch_tokens
         self._max_message_tokens = max_message_tokens
         self._max_message_bytes = max_message_bytes
@@ -149,6 +155,7 @@ class EncoderParser:
             tagger,
             known=load_known(folder),
             versions={name: f"{tagger.version}+{prompt_version(folder, name)}" for name in prompt_names(folder)},
+            namer=Namer.load(folder),
             max_batch_tokens=max_batch_tokens,
         )
 
@@ -192,7 +199,7 @@ class EncoderParser:
         unknown = [row for row, known in enumerate(templates) if known is None]
         for row, text, tokens, scores in self._read(messages, prompts, unknown):
             templates[row] = template(messages[row], text, tokens, scores, cuts=self._tagger.cuts_of(prompts[row]))
-        return templates
+        return templates if self._namer is None else named(self._namer, messages, templates)
 
     def cuts_of(self, prompt: str | None) -> str:
         """Tell what is decided as a whole under a prompt, one of CUTS."""
@@ -496,9 +503,29 @@ def cut_template(message: bytes, text: str, spans: Sequence[Span], confidence: f
     made = Template.cut(message, byte_spans(text, spans), confidence)
     if len(made.names) != len(spans):  # touching spans became one: names would slip
         return made
-    return Template(
-        literals=made.literals, spacious=made.spacious, names=tuple(names(text, spans)), confidence=confidence
-    )
+    return replace(made, names=tuple(names(text, spans)))
+
+
+def named(namer: Namer, messages: Sequence[bytes], templates: Sequence[Template | None]) -> list[Template | None]:
+    """Name parameters that have no name yet, but for those that hold several lines; one pass for all messages."""
+    given: dict[int, list[str]] = {}
+    nameless, found = list[tuple[int, int]](), list[Place]()
+    for row, (message, made) in enumerate(zip(messages, templates, strict=True)):
+        if made is None or all(made.names):
+            continue
+        given[row] = [*made.names]
+        values = [message[start:end] for start, end in made.match(message) or ()]
+        read = places([decoded(literal) for literal in made.literals], values)
+        for number, value in enumerate(values):
+            if not made.names[number] and b"\n" not in value:
+                nameless.append((row, number))
+                found.append(read[number])
+    for (row, number), name in zip(nameless, namer.names(found), strict=True):
+        given[row][number] = name
+    return [
+        made if made is None or row not in given else replace(made, names=tuple(given[row]))
+        for row, made in enumerate(templates)
+    ]
 
 
 def byte_spans(text: str, spans: Sequence[Span]) -> list[Span]:
@@ -517,9 +544,19 @@ def byte_spans(text: str, spans: Sequence[Span]) -> list[Span]:
 def names(text: str, spans: Sequence[Span]) -> Iterator[str]:
     """Yield each parameter's name: the key before `=` or `:`, or a noun that usually announces one; else nothing."""
     for start, end in spans:
-        before = text[max(0, start - 48) : start]
-        if before.endswith(("\n", "\r")) or "\n" in text[start:end]:
+        if text[start - 1 : start] in {"\n", "\r"} or "\n" in text[start:end]:
             yield "stack_trace" if _STACK_FRAME.search(text, start - 1, end) else ""
             continue
-        found = _KEY.search(before) or _NOUN.search(before)
-        yield found[1] if found else ""
+        yield key_before(text, start) or noun_before(text, start)
+
+
+def key_before(text: str, start: int) -> str:
+    """Tell the key of the parameter at `start`, which stands before `=` or `:`; empty for none."""
+    found = _KEY.search(text, max(0, start - _KEY_CHARACTERS), start)
+    return found[1] if found else ""
+
+
+def noun_before(text: str, start: int) -> str:
+    """Tell the noun before the parameter at `start` if it is one that usually announces one; empty for none."""
+    found = _NOUN.search(text, max(0, start - _KEY_CHARACTERS), start)
+    return found[1] if found else ""

@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.parsing.checkpoints import CONFIGURATION, write_small
+from tests.parsing.checkpoints import CONFIGURATION, write_small, write_small_names
 from tests.training.two_processes import in_two_processes
 from training.labels import Pair
 from training.runs import Group, seeded
@@ -28,6 +28,7 @@ from worker.parsing.checkpoint import (
     CARD,
     FILES,
     KNOWN,
+    NAMES,
     PIECES,
     PROMPT,
     WEIGHTS,
@@ -256,18 +257,21 @@ def test_a_source_without_labels_learns_no_prompt(start: Path, tmp_path: Path) -
 def test_prompts_are_added_to_those_there_are(start: Path, tmp_path: Path) -> None:
     """Where the weights stay, earlier prompts and what the checkpoint knows stay with them."""
     write_known(start / KNOWN, [Template.from_text("x <*>")])
+    write_small_names(start)
     first, _ = taught([MAIL], tmp_path / "one", start, method="prompt-tune")
     second, _ = taught([WEB], tmp_path / "two", first, method="prompt-tune")
     assert ("mail", "web") == EncoderParser.load(second, device="cpu").prompts
     mail = Path("prompts", "mail", PROMPT)
     assert (first / mail).read_bytes() == (second / mail).read_bytes()
     assert ["x <*>"] == parsed(second, ["x 5"], None)
+    assert (start / NAMES).read_bytes() == (second / NAMES).read_bytes()
 
 
 @pytest.mark.parametrize("method", ["fine-tune", "fuse"])
 def test_what_is_known_of_others_outlives_the_weights(start: Path, tmp_path: Path, method: Any) -> None:
     """Known templates stay, of other sources and of none; soft prompts that fit no more go, and the card says which."""
     write_known(start / KNOWN, [Template.from_text("x <*>")])
+    write_small_names(start)
     first, _ = taught([MAIL, WEB], tmp_path / "one", start, method="prompt-tune")
     assert "other sources" not in (first / CARD).read_text(encoding="utf-8")
     again = [replace(WEB, shots=[Pair(message="put /c", template="put /<*>")])]
@@ -281,6 +285,7 @@ def test_what_is_known_of_others_outlives_the_weights(start: Path, tmp_path: Pat
     assert (first / known).read_bytes() == (second / known).read_bytes()
     assert not (prompt_folder(second, "mail") / PROMPT).exists()
     assert ["x <*>"] == parsed(second, ["x 5"], None)
+    assert (start / NAMES).read_bytes() == (second / NAMES).read_bytes()
     # What is taught again is known by its new labels alone.
     assert ["put /<*>"] == [template.text for template in read_known(prompt_folder(second, "web") / KNOWN)]
     card = (second / CARD).read_text(encoding="utf-8")
