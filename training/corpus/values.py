@@ -438,10 +438,21 @@ class Values:
         mark = self.pick(("'", '"', "`"))
         return f"{mark}{self.pick((self.word(), self.phrase(), self.identifier()))}{mark}"
 
+    def method(self) -> str:
+        """Make the method of a request."""
+        return self.pick(("GET", "GET", "POST", "PUT", "HEAD", "DELETE"))
+
+    def protocol_version(self) -> str:
+        """Make the version of HTTP."""
+        return self.pick(("1.1", "1.1", "1.0", "2.0"))
+
     def request(self) -> str:
-        """Make the first line of an HTTP request: the protocol is constant."""
-        verb = self.pick(("GET", "GET", "POST", "PUT", "HEAD", "DELETE"))
-        return f"{variable(verb)} {variable(self.route())} HTTP/{self.pick(('1.1', '1.1', '1.0', '2.0'))}"
+        """Make the first line of an HTTP request, as access logs have it: its three parts are parameters."""
+        return f"{variable(self.method())} {variable(self.route())} HTTP/{variable(self.protocol_version())}"
+
+    def whole_request(self) -> str:
+        """Make the first line of an HTTP request that a message quotes as a whole."""
+        return f"{self.method()} {self.route()} HTTP/{self.protocol_version()}"
 
     def agent(self) -> str:
         """Make the name of an HTTP client."""
