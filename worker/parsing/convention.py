@@ -27,6 +27,12 @@ _RULES = tuple(
         (rf"{_VARIABLE}(?:\.?{_VARIABLE})+", 0),
     )
 )
+#: What stands before a value that is missing. Brackets that touch a word are part of it, as in `close()`.
+_NOTHING = re.compile(
+    r"((?<![\w)\]}\"'`])[(\[{<\"'](?=(?:(?<=\()\)|(?<=\[)\]|(?<=\{)\}|(?<=<)>|(?<=\")\"|(?<=')')(?![\w\"'`]))"
+    r"|(?<=[\w.\-])=(?=$|[,;)}\]>]|\s+(?:$|[A-Za-z_][\w.\-]*=))"
+    r"|(?<=\w): ?(?=,))"
+)
 
 
 def labelled(text: str, spans: Sequence[Span]) -> list[Span]:
@@ -52,6 +58,19 @@ def corrected(text: str, spans: Sequence[Span]) -> list[Span]:
             place = end
         skeleton, edges = shorter + skeleton[place:], kept + edges[place:]
     return [edge for character, edge in zip(skeleton, edges, strict=True) if character == _VARIABLE]
+
+
+def with_empty(text: str, spans: Sequence[Span]) -> list[Span]:
+    """Add an empty parameter wherever a value is missing: between brackets or quotes that hold nothing, behind a key.
+
+    `text` is one line. None is added that touches another parameter.
+    """
+    inside = [
+        found.end(1)
+        for found in _NOTHING.finditer(text)
+        if all(right < found.end(1) or found.end(1) < left for left, right in spans)
+    ]
+    return sorted([*spans, *((place, place) for place in inside)])
 
 
 def corrected_template(template: str) -> str:

@@ -14,6 +14,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
+from worker.parsing.convention import with_empty
 from worker.parsing.merging import merged
 from worker.parsing.rows import MOST_ODDS, VARIABLE, Candidate, Row, row_of
 from worker.parsing.spans import Span
@@ -116,7 +117,8 @@ def _cut(group: Sequence[Row], is_tidied: bool) -> Iterable[tuple[Row, tuple[Spa
                     spans[-1] = (spans[-1][0], start + right)
                 else:
                     spans.append((start + left, start + right))
-        yield row, tuple(spans) if _keeps_a_letter(text, spans) else row.candidate.spans
+        cut = spans if _keeps_a_letter(text, spans) else row.candidate.spans
+        yield row, tuple(with_empty(text, cut) if is_tidied else cut)
 
 
 def _keeps_a_letter(text: str, spans: Sequence[Span]) -> bool:
