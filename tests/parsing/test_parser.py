@@ -145,7 +145,9 @@ def test_order_and_neighbours_do_not_matter(texts: list[str], rng: random.Random
 def test_micro_batches_hold_rows_of_one_width_within_the_budget() -> None:
     """Rows are sorted by length, padded by their own length, and never beyond the token budget."""
     tagger = WordTagger()
-    parser(tagger, max_batch_tokens=40).parse([b"a b c", b"a " * 12, b"a b", b"a", b"a " * 13, *[b"b"] * 9])
+    parser(tagger, max_batch_tokens=40).parse(
+        [b"a b c", b"a " * 12, b"a b", b"a", b"a " * 13, *[bytes([letter]) for letter in b"bcdefghij"]]
+    )
     assert tagger.widths == [(6, 6), (6, 6), (2, 14)]
 
 

@@ -7,12 +7,14 @@ torch: that happens when a checkpoint is loaded.
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
 
+from worker.parsing.alike import kind_of, moved
 from worker.parsing.checkpoint import (
     BASE,
     BEGIN,
@@ -26,7 +28,7 @@ from worker.parsing.checkpoint import (
     prompt_version,
     refuse_unknown_prompt,
 )
-from worker.parsing.convention import labelled
+from worker.parsing.convention import labelled, with_empty
 from worker.parsing.known import KnownTemplates, load_known
 from worker.parsing.naming import Namer, Place, places
 from worker.parsing.settling import Candidate
@@ -103,8 +105,9 @@ class Window:
 class EncoderParser:
     """Cuts templates where a fine-tuned encoder sees parameters.
 
-    The same message gives the same template whatever else is in the call: a row's padding depends on its own length,
-    and neither order nor neighbours enter its scores.
+    Of messages that differ only in their numbers the first of a call is read, and the others are cut alike. Apart from
+    that, the same message gives the same template whatever else is in the call: a row's padding depends on its own
+    length, and neither order nor neighbours enter its scores.
     """
 
     def __init__(
@@ -197,8 +200,21 @@ class EncoderParser:
             refuse_unknown_prompt(str(name), self.prompts, self.version)
         templates = [self._known_template(*asked) for asked in zip(messages, prompts, strict=True)]
         unknown = [row for row, known in enumerate(templates) if known is None]
-        for row, text, tokens, scores in self._read(messages, prompts, unknown):
-            templates[row] = template(messages[row], text, tokens, scores, cuts=self._tagger.cuts_of(prompts[row]))
+        alike: dict[tuple[str | None, str], list[int]] = defaultdict(list)
+        for row in unknown:
+            alike[prompts[row], kind_of(readable(decoded(messages[row])))].append(row)
+        for first, text, tokens, scores in self._read(messages, prompts, [rows[0] for rows in alike.values()]):
+            line = readable(text)
+            spans, confidence = cut_of(line, tokens, scores, cuts=self._tagger.cuts_of(prompts[first]))
+            for row in alike[prompts[first], kind_of(line)]:
+                other = decoded(messages[row])
+                cut = spans if row == first else moved(line, spans, readable(other))
+                if cut is not None:
+                    templates[row] = template(messages[row], other, cut, confidence)
+        unlike = [row for rows in alike.values() for row in rows[1:] if templates[row] is None]
+        for row, text, tokens, scores in self._read(messages, prompts, unlike):
+            spans, confidence = cut_of(readable(text), tokens, scores, cuts=self._tagger.cuts_of(prompts[row]))
+            templates[row] = template(messages[row], text, spans, confidence)
         return templates if self._namer is None else named(self._namer, messages, templates)
 
     def cuts_of(self, prompt: str | None) -> str:
@@ -219,9 +235,9 @@ class EncoderParser:
         found: list[Candidate | None] = [None] * len(messages)
         cuts = self._tagger.cuts_of(prompt)
         for row, text, tokens, scores in self._read(messages, [prompt] * len(messages), range(len(messages))):
-            spans, _ = cut_of(text, tokens, scores, cuts=cuts)
+            spans, _ = cut_of(readable(text), tokens, scores, cuts=cuts)
             units, odds = judged_units(tokens, scores)
-            found[row] = Candidate(text=text, spans=tuple(spans), units=units, odds=odds)
+            found[row] = Candidate(text=text, spans=(*spans, *later_lines(text)), units=units, odds=odds)
         return found
 
     def _read(
@@ -394,33 +410,36 @@ def _spans(
     return spans, float(1 / (1 + np.exp(-np.abs(means).min())))
 
 
-def template(message: bytes, text: str, tokens: Tokens, scores: F32, *, cuts: str = WORDS) -> Template | None:
-    """Cut the template of one message by the scores of its tokens; None where the message itself does not match."""
-    spans, confidence = cut_of(text, tokens, scores, cuts=cuts)
-    made = cut_template(message, text, spans, confidence)
+def template(message: bytes, text: str, spans: Sequence[Span], confidence: float) -> Template | None:
+    """Cut the template of a message by the parameters of its first line; None where the message does not match it."""
+    made = cut_template(message, text, [*spans, *later_lines(text)], confidence)
     return made if made.match(message) is not None else None
 
 
-def cut_of(text: str, tokens: Tokens, scores: F32, *, cuts: str) -> tuple[list[Span], float]:
-    """Choose the parameters of one message by the scores of its tokens; with the confidence.
+def cut_of(line: str, tokens: Tokens, scores: F32, *, cuts: str) -> tuple[list[Span], float]:
+    """Choose the parameters of a message's first line by the scores of its tokens; with the confidence.
 
     A cut that would leave no letter matches too much: then only words with digits are parameters, then only digits.
     """
-    end = first_line(text)
-    line, rest = text[:end], [(end, len(text.rstrip()))] if end < len(text) else []
     if cuts == WORDS:
-        spans, confidence = tagged(text, tokens, scores)
+        spans, confidence = tagged(line, tokens, scores)
         taught = cleaned(line, spans)
     else:
         taught, confidence = tagged_pieces(tokens, scores)
-        taught = taught if cuts == PIECES else labelled(line, taught)
+        taught = taught if cuts == PIECES else with_empty(line, labelled(line, taught))
     tries = (
         taught,
         cleaned(line, [found.span() for found in _WORDS_WITH_DIGITS.finditer(line)]),
         [found.span() for found in _DIGITS.finditer(line)],
     )
     # The last cut leaves every letter, so that one of them is safe.
-    return [*next(cut for cut in tries if not swallows(line, cut)), *rest], confidence
+    return next(cut for cut in tries if not swallows(line, cut)), confidence
+
+
+def later_lines(text: str) -> list[Span]:
+    """Find the parameter that all lines after the first are, if there are any."""
+    end = first_line(text)
+    return [(end, len(text.rstrip()))] if end < len(text) else []
 
 
 def judged_units(tokens: Tokens, scores: F32) -> tuple[list[Span], list[float]]:
