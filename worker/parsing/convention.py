@@ -30,7 +30,6 @@ _RULES = tuple(
 #: What stands before a value that is missing. Brackets that touch a word are part of it, as in `close()`.
 _NOTHING = re.compile(
     r"((?<![\w)\]}\"'`])[(\[{<\"'](?=(?:(?<=\()\)|(?<=\[)\]|(?<=\{)\}|(?<=<)>|(?<=\")\"|(?<=')')(?![\w\"'`]))"
-    r"|(?<=[\w.\-])=(?=$|[,;)}\]>]|\s+(?:$|[A-Za-z_][\w.\-]*=))"
     r"|(?<=\w): ?(?=,))"
 )
 
@@ -61,9 +60,10 @@ def corrected(text: str, spans: Sequence[Span]) -> list[Span]:
 
 
 def with_empty(text: str, spans: Sequence[Span]) -> list[Span]:
-    """Add an empty parameter wherever a value is missing: between brackets or quotes that hold nothing, behind a key.
+    """Add an empty parameter where a value is missing: between brackets, between quotes, between a colon and a comma.
 
-    `text` is one line. None is added that touches another parameter.
+    `text` is one line. None is added that touches another parameter. A key with an equals sign alone may be all that a
+    program ever writes: that the stream must tell.
     """
     inside = [
         found.end(1)
