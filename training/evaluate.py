@@ -95,6 +95,7 @@ def key_of(trial: Trial, log: LabelledLog, conditions: Conditions) -> str:
         asdict(conditions.configuration),
         checkpoint_version(conditions.start),
         [conditions.device, conditions.threads, conditions.measures_worker, conditions.is_alone, conditions.seen],
+        conditions.ablates,
         [log.messages, log.templates],
     ]
     return hashlib.sha256(json.dumps(decides).encode()).hexdigest()
@@ -223,6 +224,10 @@ def evaluation_report(
         "rest": first.part("rest."),
         "normalised": first.part("normalised."),
         "rest_normalised": first.part("rest.normalised."),
+        "emitted": first.part("emitted."),
+        "settled": first.part("settled."),
+        "model_alone": first.part("alone."),
+        "stream_alone": first.part("stream."),
         "variants": [asdict(one) for one in variants],
         "peers": [asdict(one) for one in others],
         "peer_mistakes": [{"name": peer.name, "system": peer.system, "kinds": peer.kinds} for peer in peers],
@@ -324,6 +329,7 @@ def options() -> argparse.ArgumentParser:
     add("--only", type=separated(str), action="extend", metavar="SYSTEM", help="leave the other systems out")
     add("--peers", action=argparse.BooleanOptionalAction, default=True, help="run Drain3 and Brain beside")
     add("--speed", action=argparse.BooleanOptionalAction, default=True, help="measure the worker's path with its cache")
+    add("--ablation", action="store_true", help="without labels: measure the model and the stream each alone too")
     add("--jobs", type=at_least(1), help="trials side by side, which share the cores; default: as many as cores")
     add("--device", default="auto", help="where the parser runs: auto, cpu, cuda or cuda:N")
     add("--out", type=Path, default=Path("runs/evaluate"), help="where finished trials are kept")
@@ -366,6 +372,7 @@ def evaluate(given: argparse.Namespace, command: str) -> int:
         keeps_checkpoints=given.keep,
         measures_worker=given.speed,
         is_alone=jobs == 1,
+        ablates=given.ablation,
         seen=given.seen,
     )
     trials = trials_of(

@@ -96,10 +96,11 @@ def test_keys(tmp_path: Path) -> None:
         key_of(trial, log, replace(conditions, configuration=Configuration(steps=7))),
         key_of(trial, log, replace(conditions, start=write_small(tmp_path / "other", seed=2))),
         key_of(trial, log, replace(conditions, seen=0.5)),
+        key_of(trial, log, replace(conditions, ablates=True)),
     ]
     key = key_of(trial, log, conditions)
     assert key == key_of(trial, log, replace(conditions, checkpoints=tmp_path / "b"))
-    assert 6 == len({key, *others})
+    assert 7 == len({key, *others})
 
 
 def test_options_repeat_and_list() -> None:
@@ -147,7 +148,7 @@ def test_a_whole_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     """The command measures the base checkpoint beside the peers, writes its report, and goes on where it was."""
     data, out = write_store_log(tmp_path), tmp_path / "out"
     command = [
-        str(data), "--method", "zero-shot", "--seed", "1", "--no-speed", "--jobs", "1", "--device", "cpu",
+        str(data), "--method", "zero-shot", "--seed", "1", "--no-speed", "--jobs", "1", "--device", "cpu", "--ablation",
         "--out", str(out), "--report", str(tmp_path / "report.json"), "--html", str(tmp_path / "page.html"),
     ]  # fmt: skip
     assert 0 == main(command)
@@ -155,6 +156,8 @@ def test_a_whole_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     found = json.loads((tmp_path / "report.json").read_text())
     assert found["mean"] == found["systems"]["Store"]
     assert found["mean"]["GA"] > 0.5
+    assert found["stream_alone"]["mean"]["PA"] is not None
+    assert found["model_alone"]["mean"] == found["model_alone"]["systems"]["Store"]
     assert ["Drain3", "Brain", "Brain, brackets too"] == [peer["name"] for peer in found["peers"]]
     assert {"Store.csv"} == set(found["label_version"])
     assert [] == list((out / "checkpoints").iterdir())

@@ -16,6 +16,7 @@ from typing import Any, Protocol, Self
 
 import torch
 
+from training.evaluation.ablation import ablated
 from training.evaluation.datasets import LabelledLog
 from training.evaluation.metrics import accuracy, normalised, parameter_f1, unseen_accuracy
 from training.evaluation.mistakes import Mistake, mistakes
@@ -71,6 +72,8 @@ class Conditions:
     measures_worker: bool = True
     #: Whether nothing else runs beside: only then does an energy meter tell of this trial.
     is_alone: bool = False
+    #: Whether the model and the stream are measured without each other too, where nothing is taught.
+    ablates: bool = False
     #: Share of each log, from its beginning, that teaching sees and shots are chosen from.
     seen: float = 1.0
 
@@ -87,7 +90,8 @@ class Measured:
     lines: int
     #: By name: GA FGA PA FTA over all lines; `rest.` before it: over the lines that were not labelled, where
     #: teaching saw a part of the log over those after it; `normalised.`
-    #: both sides normalised; `emitted.` and `settled.` what the worker's path gave; and what it cost.
+    #: both sides normalised; `emitted.` and `settled.` what the worker's path gave, which without labels knows nothing
+    #: of the log before it comes; `alone.` and `stream.` the model and the stream without each other; and what it cost.
     figures: Figures
     mistakes: tuple[Mistake, ...]
     #: Lines by kind of mistake.
@@ -215,7 +219,10 @@ def _judged(
         "peak_memory_mib": peak_memory_mib(),
         "peak_device_memory_mib": torch.cuda.max_memory_allocated() / 2**20 if torch.cuda.is_available() else None,
     }
-    by_worker, notes = _by_worker(log, taught, conditions)
+    if conditions.ablates and trial.method == "zero-shot":
+        start = EncoderParser.load(conditions.start, device=conditions.device)
+        figures |= ablated(start, log, diversity=conditions.configuration.diversity)
+    by_worker, notes = _by_worker(trial, log, taught, conditions)
     if costs["training_joules"] is None:
         reason = "no meter can be read" if conditions.is_alone else "trials side by side share the meter (--jobs 1)"
         notes = (*notes, f"training_joules: {reason}")
@@ -283,8 +290,14 @@ def parsed(parser: EncoderParser, messages: Sequence[str], prompt: str | None) -
     return [texts[message] for message in messages], len(distinct) / seconds
 
 
-def _by_worker(log: LabelledLog, taught: Taught, conditions: Conditions) -> tuple[Figures, tuple[str, ...]]:
-    """Measure the worker's path; says why where it can't be."""
+def _by_worker(
+    trial: Trial, log: LabelledLog, taught: Taught, conditions: Conditions
+) -> tuple[Figures, tuple[str, ...]]:
+    """Measure the worker's path; says why where it can't be.
+
+    Where nothing is taught the worker starts with the checkpoint as it was: that the log settled on templates before
+    its first line came would flatter what is emitted.
+    """
     names = [f"{when}.{name}" for when in ("emitted", "settled") for name in FIGURES]
     nothing: Figures = dict.fromkeys([*names, "lines_per_second", "lines_per_cpu_second"], None)
     if not conditions.measures_worker:
@@ -294,7 +307,13 @@ def _by_worker(log: LabelledLog, taught: Taught, conditions: Conditions) -> tupl
         return nothing, (f"lines_per_second: the worker's path needs {', '.join(missing)}",)
     from training.evaluation.speed import worker_path  # noqa: PLC0415 - imports numba, which a GPU machine may lack
 
-    path = worker_path(log.messages, taught.checkpoint, prompt=taught.prompt, device=conditions.device)
+    is_taught = trial.method != "zero-shot"
+    path = worker_path(
+        log.messages,
+        taught.checkpoint if is_taught else conditions.start,
+        prompt=taught.prompt if is_taught else None,
+        device=conditions.device,
+    )
     # Events hold U+FFFD for bytes that are no UTF-8.
     oracle = [None if text is None else encoded(text).decode(errors="replace") for text in log.templates]
     figures: Figures = {"lines_per_second": path.lines_per_second, "lines_per_cpu_second": path.lines_per_cpu_second}
