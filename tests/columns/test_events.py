@@ -164,6 +164,19 @@ def test_writes_as_many_parameters_as_a_template_may_have(count: int) -> None:
     assert [str(number) for number in range(count)] == values
 
 
+def test_named_parameters_are_attributes_too() -> None:
+    """Each under its name, a repeated name with a number; without a name a parameter is in the list alone."""
+    names = ("size", "", "size", "user")
+    row = Row(message=b'1 2 30 "\xff"', spans=((0, 1), (2, 3), (4, 6), (7, 10)), names=names)
+    attributes = only_event(row)["attributes"]
+    assert {"size": "1", "size_2": "30", "user": '"\ufffd"'} == {
+        name.removeprefix("log.record.parameter."): value
+        for name, value in attributes.items()
+        if name.startswith("log.record.parameter.")
+    }
+    assert write(reference("msgpack"), [row]) == write(writer("msgpack"), [row])
+
+
 def test_refuses_a_template_with_more() -> None:
     """A template beyond the limit never reaches the kernel."""
     with pytest.raises(ValueError, match="129 parameters"):

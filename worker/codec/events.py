@@ -12,6 +12,7 @@ import msgpack
 import numpy as np
 
 from worker.columns.layout import NO_TIME, TIER_MODEL, Events, Headers, Matches, Records, Texts
+from worker.columns.pieces import parameter_attributes
 from worker.parsing.templates import Template
 from worker.parsing.timestamps import rfc3339
 from worker.parsing.types import parameter_type
@@ -94,6 +95,8 @@ class ReferenceEventWriter:
                 "log.record.template.id": template.id,
                 "log.record.parameters": parameters,
             }
+            names = parameter_attributes(template.names)
+            attributes.update({name: one["value"] for name, one in zip(names, parameters, strict=True) if name})
             attributes.update(self._header_fields(texts, headers, row))
             members = _span(texts.attributes_buffer, texts.attributes_start[row], texts.attributes_length[row])
             attributes.update(json.loads(b"{%b}" % members))

@@ -11,7 +11,7 @@ import orjson
 from worker.columns.event_times import event_time, write_event_time
 from worker.columns.jit import copy_bytes, inlined, kernel
 from worker.columns.layout import I64, MAX_FIELDS, NO_TIME, TIER_MODEL, U8, Texts
-from worker.columns.pieces import UNKNOWN_TEMPLATE, WRONG_PARAMETER_COUNT, numbered, put
+from worker.columns.pieces import UNKNOWN_TEMPLATE, WRONG_PARAMETER_COUNT, numbered, parameter_attributes, put
 from worker.columns.text import PADDING, copy_padded, write_cut_text, write_integer, write_text
 from worker.columns.types import parameter_type_code
 from worker.parsing.templates import Template
@@ -29,7 +29,7 @@ _FIRST_TYPE = _FIRST_SEVERITY + MAX_SEVERITY + 1
 _FIRST_FIELD = _FIRST_TYPE + len(TYPES)  # by format * MAX_FIELDS + field
 # Pieces of one batch.
 _TIMED, _UNTIMED, _PROVENANCE, _HIT, _MISS, _CLOSE = numbered(6)
-# A template's pieces; then one per parameter.
+# A template's pieces; then, for each parameter, what stands in its object, and, for each, its attribute.
 _HEAD, _CONFIDENCE, _FIRST_NAME = range(3)
 
 #: Most bytes of a parameter beside its value and its name: pieces and two integers.
@@ -88,6 +88,7 @@ def template_pieces(template: Template, attribute: str) -> list[bytes]:
         % (_text(attribute), _text(template.text), template.id.encode()),
         orjson.dumps(round(template.confidence, 4)),
         *(b',"name":%b,"start":' % _text(name) if name else b',"start":' for name in template.names),
+        *(b',%b:"' % _text(name) if name else b"" for name in parameter_attributes(template.names)),
     ]
 
 
@@ -188,11 +189,11 @@ def write_rows(
         header = header_format[row]
         text = max(message_length[row], 0) + max(level_length[row], 0)
         for parameter in range(first, first + count):
-            text += max(parameter_end[parameter] - parameter_start[parameter], 0)
+            text += 2 * max(parameter_end[parameter] - parameter_start[parameter], 0)
         if header >= 0:
             for field in range(MAX_FIELDS):
                 text += max(field_length[row, field], 0)
-        pieces = template_edges[piece + _FIRST_NAME + count] - template_edges[piece]
+        pieces = template_edges[piece + _FIRST_NAME + 2 * count] - template_edges[piece]
         # An escape is six bytes for one.
         room = batch_room + 6 * text + pieces + _PARAMETER_ROOM * count + max(attributes_length[row], 0)
         if position + room > target.size:
@@ -259,6 +260,14 @@ def write_rows(
             position = put(target, position, fixed, fixed_edges, _END)
             position = write_integer(target, position, edge_characters[2 * parameter + 1])
         position = put(target, position, fixed, fixed_edges, _PARAMETERS_END if count > 0 else _NO_PARAMETERS)
+        for parameter in range(count):
+            name = piece + _FIRST_NAME + count + parameter
+            if template_edges[name + 1] > template_edges[name]:
+                position = put(target, position, templates, template_edges, name)
+                written = edge[2 * parameter]
+                position = copy_padded(target, position, target, written, edge[2 * parameter + 1] - written)
+                target[position] = 0x22
+                position += 1
 
         if header >= 0:
             for field in range(MAX_FIELDS):

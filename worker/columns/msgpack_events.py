@@ -14,7 +14,7 @@ from worker.columns.event_times import event_time, write_event_time
 from worker.columns.jit import copy_bytes, inlined, kernel
 from worker.columns.json_events import MAX_SEVERITY, SEVERITIES, is_json_integer
 from worker.columns.layout import I64, MAX_FIELDS, NO_TIME, TIER_MODEL, U8, Texts
-from worker.columns.pieces import UNKNOWN_TEMPLATE, WRONG_PARAMETER_COUNT, numbered, put
+from worker.columns.pieces import UNKNOWN_TEMPLATE, WRONG_PARAMETER_COUNT, numbered, parameter_attributes, put
 from worker.columns.text import PADDING, copy_padded, write_cut_text, write_text
 from worker.columns.types import parameter_type_code
 from worker.parsing.templates import Template
@@ -28,7 +28,7 @@ _FIRST_TYPE = _FIRST_SEVERITY + MAX_SEVERITY + 1
 _FIRST_FIELD = _FIRST_TYPE + len(TYPES)  # by format * MAX_FIELDS + field
 # Pieces of one batch.
 _OBSERVED, _PROVENANCE, _HIT, _MISS, _TERMINATOR = numbered(5)
-# A template's pieces; then one per parameter.
+# A template's pieces; then, for each parameter, what stands in its map, and, for each, its attribute.
 _HEAD, _CONFIDENCE, _FIRST_NAME = range(3)
 
 #: Most bytes of a parameter beside its value and its name: pieces, two integers and the lengths of map and value.
@@ -86,6 +86,7 @@ def template_pieces(template: Template, attribute: str) -> list[bytes]:
         head + cast("bytes", msgpack.Packer().pack_array_header(len(template.names))),
         _pack(round(template.confidence, 4)),
         *(_pack("name", name) + _START if name else _START for name in template.names),
+        *(_pack(name) if name else b"" for name in parameter_attributes(template.names)),
     ]
 
 
@@ -266,14 +267,17 @@ def write_rows(
         header = header_format[row]
         text = max(message_length[row], 0) + max(level_length[row], 0)
         for parameter in range(first, first + count):
-            text += max(parameter_end[parameter] - parameter_start[parameter], 0)
+            text += 2 * max(parameter_end[parameter] - parameter_start[parameter], 0)
         members = _ATTRIBUTES + attribute_count[row] + (_PLACE_ATTRIBUTES if with_offset else 0)
+        first_attribute = piece + _FIRST_NAME + count
+        for name in range(first_attribute, first_attribute + count):
+            members += 1 if template_edges[name + 1] > template_edges[name] else 0
         if header >= 0:
             for field in range(MAX_FIELDS):
                 if field_length[row, field] > 0:
                     text += field_length[row, field]
                     members += 1
-        pieces = template_edges[piece + _FIRST_NAME + count] - template_edges[piece]
+        pieces = template_edges[piece + _FIRST_NAME + 2 * count] - template_edges[piece]
         # A replaced byte is three.
         room = batch_room + 3 * text + pieces + _PARAMETER_ROOM * count + max(attributes_length[row], 0)
         if position + room > target.size:
@@ -361,6 +365,14 @@ def write_rows(
             position = write_msgpack_integer(target, position, edge_characters[2 * parameter])
             position = put(target, position, fixed, fixed_edges, _END)
             position = write_msgpack_integer(target, position, edge_characters[2 * parameter + 1])
+        for parameter in range(count):
+            name = first_attribute + parameter
+            if template_edges[name + 1] > template_edges[name]:
+                position = put(target, position, templates, template_edges, name)
+                written = edge[2 * parameter] + moved
+                length = edge[2 * parameter + 1] + moved - written
+                position = _write_string_header(target, position, length)
+                position = copy_padded(target, position, target, written, length)
 
         if header >= 0:
             for field in range(MAX_FIELDS):

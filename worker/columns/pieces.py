@@ -1,6 +1,6 @@
 """Bytes rendered ahead of time, side by side in one array, so that kernels only copy them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -11,6 +11,9 @@ from worker.columns.text import PADDING, copy_padded
 
 #: What the kernels of events return instead of the room that they need.
 UNKNOWN_TEMPLATE, WRONG_PARAMETER_COUNT = -1, -2
+
+#: What stands before a parameter's name in the name of its attribute.
+_PARAMETER = "log.record.parameter."
 
 
 class Pieces(NamedTuple):
@@ -23,7 +26,7 @@ class Pieces(NamedTuple):
 
 
 class Fragments(NamedTuple):
-    """The pieces of each template: what precedes its parameters, its confidence, then one per parameter."""
+    """The pieces of each template: what precedes its parameters, its confidence, then two per parameter."""
 
     buffer: U8
     edges: I64
@@ -36,6 +39,21 @@ class Fragments(NamedTuple):
 def numbered(count: int) -> Sequence[int]:
     """Give the pieces their numbers. They are NumPy's: for each of Python's own, numba would compile `put` again."""
     return cast("Sequence[int]", np.arange(count))
+
+
+def parameter_attributes(names: Iterable[str]) -> list[str]:
+    """Give each parameter's attribute, none (empty) without a name; of the second of a name on, a number follows it."""
+    taken = set[str]()
+    attributes = []
+    for name in names:
+        free, number = name, 1
+        while free in taken:
+            number += 1
+            free = f"{name}_{number}"
+        if name:
+            taken.add(free)
+        attributes.append(_PARAMETER + free if name else "")
+    return attributes
 
 
 def lay_out(pieces: Sequence[bytes]) -> Pieces:
@@ -84,7 +102,7 @@ class TemplatePieces:
     def _append(self, row: int) -> None:
         columns, pieces = self.columns, self._pieces[row]
         columns.first[row] = self._edges_used
-        columns.parameter_count[row] = len(pieces) - 2
+        columns.parameter_count[row] = len(pieces) // 2 - 1
         columns.edges[self._edges_used] = self._used
         for piece in pieces:
             columns.buffer[self._used : self._used + len(piece)] = np.frombuffer(piece, np.uint8)
