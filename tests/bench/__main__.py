@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 
-from tests.bench import files, kernels, latency, memory, pipelines, start_up
+from tests.bench import files, kernels, latency, memory, misses, pipelines, start_up
 from tests.bench.figures import Figure, table
 from tests.bench.machine import this_machine
 from tests.kafka_broker import KafkaBroker, start_broker
@@ -49,6 +49,7 @@ def parts(arguments: argparse.Namespace, broker: _Broker) -> Mapping[str, Part]:
         "kernels": lambda: kernels.in_memory(
             lines_each=4_000 if quick else 40_000, repeats=2 * repeats + 1, model=model
         ),
+        "misses": lambda: misses.misses(lines_each=200 if quick else 1_000, repeats=repeats, model=model),
         "parse": lambda: files.big_file(records=4 * records, repeats=repeats, model=model),
         "worker-start": lambda: start_up.first_event(broker(), repeats=repeats, model=model),
         "latency": lambda: latency.hit_latency(
