@@ -92,6 +92,13 @@ def test_variety_speaks_as_loud_as_it_is_told_to() -> None:
     assert ["mode {a} set", "mode {b} set", "mode {c} set"] == settled(*words, diversity=1.0)
 
 
+def test_words_that_differ_in_their_numbers_alone_are_a_parameter_unless_a_label_says_otherwise() -> None:
+    """However sure the model is of each."""
+    assert ["flag {p2} set", "flag {p5} set"] == settled(*(cut(f"flag {text} set", -6.0) for text in ("p2", "p5")))
+    given = Candidate(text="flag p2 set", spans=(), is_given=True)
+    assert ["flag p2 set", "flag p5 set"] == settled(given, cut("flag p5 set", -6.0))
+
+
 def test_what_tells_templates_apart_stays_constant() -> None:
     """Words that the model is sure of split the messages, even where parameters beside them are in doubt."""
     assert ["open {a} now", "open {b} now", "shut {a} now", "shut {b} now"] == settled(

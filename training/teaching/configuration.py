@@ -95,7 +95,7 @@ class Configuration:
     patience: int = 4
     #: Whether templates settle with their neighbours in the unlabelled log, and how much variety speaks there.
     settles: bool = True
-    diversity: float = 2.0
+    diversity: float = 2.5
 
     def __post_init__(self) -> None:
         """Refuse what can't be, all at once."""

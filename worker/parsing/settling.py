@@ -14,6 +14,7 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 
+from worker.parsing.alike import kind_of
 from worker.parsing.convention import with_empty
 from worker.parsing.merging import merged
 from worker.parsing.rows import MOST_ODDS, VARIABLE, Candidate, Row, row_of
@@ -83,8 +84,11 @@ def _constants(group: Sequence[Row], place: int, diversity: float) -> dict[str, 
     spoken = [value for word, value in odds.items() if _is_spoken(word)]
     mean = math.fsum(spoken) / len(spoken) if spoken else -MOST_ODDS
     variety = diversity * math.log(len(by_word))
+    kinds = Counter(map(kind_of, odds))
     sure = {}
     for word, value in odds.items():
+        if kinds[kind_of(word)] > 1 and value >= -MOST_ODDS:
+            continue  # of words that differ in their numbers alone none is constant, unless a label says so
         if _is_spoken(word):
             sure[word] = _OWN * value + (1 - _OWN) * mean + variety
         else:
