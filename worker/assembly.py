@@ -1,7 +1,7 @@
 """Puts a worker together from its settings: which object gets which. No logic of its own."""
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Collection, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -21,6 +21,7 @@ from worker.metrics import Metrics
 from worker.parsing.headers import format_of
 from worker.parsing.microbatch import MicroBatcher
 from worker.parsing.parser import EncoderParser
+from worker.parsing.stream import Stream
 from worker.pipeline import Outputs, Pipeline, SourcePath
 from worker.settings import Settings, Source
 from worker.transport.batches import TopicPartition
@@ -186,7 +187,21 @@ class Assembly:
             model=self.model,
             scope=scope,
             prompt=sources[0].prompt,  # settings have made sure that it is that of all
+            stream=self._stream(sources[0].prompt, names),
             on_store_error=self.metrics.redis_failed,
+        )
+
+    def _stream(self, prompt: str | None, pinned: Collection[str]) -> Stream | None:
+        """Make what the misses of a scope settle with; templates whose parameters a person named are pinned."""
+        settings = self.settings.stream
+        if self.parser is None or not settings.enabled:
+            return None
+        return Stream(
+            self.parser,
+            prompt=prompt,
+            max_candidates=settings.max_candidates,
+            max_characters=settings.max_characters,
+            pinned=pinned,
         )
 
     async def _warm_up(self, misses: Misses) -> None:

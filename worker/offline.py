@@ -25,6 +25,7 @@ from worker.errors import Unparsable, WrongSettings
 from worker.parsing.lazy import LazyParser
 from worker.parsing.microbatch import MicroBatcher
 from worker.parsing.parser import EncoderParser, checkpoint_version
+from worker.parsing.stream import Stream
 from worker.parsing.templates import Template
 from worker.pipeline import SourcePath
 
@@ -67,10 +68,11 @@ class FileParser:
         if model is None and prompt is not None:
             raise WrongSettings(f"the prompt {prompt!r} needs a model: it is part of one")
         version = _NO_PARSER if model is None else checkpoint_version(model, prompt)
-        micro_batcher = None
+        micro_batcher = stream = None
         if model is not None:
             lazy = LazyParser(partial(checkpoint_version, model), lambda: EncoderParser.load(model, device=device))
             micro_batcher = MicroBatcher(lazy, deadline_seconds=0.0)
+            stream = Stream(lazy, prompt=prompt)
         cache = TemplateCache(max_templates=_MAX_TEMPLATES, max_fingerprints=_MAX_FINGERPRINTS)
         memory = None if forget else TemplateFile(templates_folder() / version / f"{_file_name(source)}.msgpack")
         for template in memory.read() if memory is not None else ():
@@ -78,7 +80,7 @@ class FileParser:
         path = SourcePath(
             name=source,
             finder=HeaderFinder(headers, zone=zone, source=source),
-            misses=Misses(cache=cache, store=None, model=micro_batcher, scope=source, prompt=prompt),
+            misses=Misses(cache=cache, store=None, model=micro_batcher, scope=source, prompt=prompt, stream=stream),
             parser_version=version,
             resource={},
         )

@@ -1,8 +1,9 @@
 """What becomes of misses: Redis first, then the model, every message once, one template for all workers."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import uuid4
 
 import numpy as np
@@ -16,8 +17,11 @@ from worker.cache.misses import Misses
 from worker.cache.store import Limits, TemplateStore
 from worker.cache.templates import TemplateCache
 from worker.columns.layout import TIER_INDEX, TIER_MISS, TIER_MODEL, TIER_STORE, Matches
+from worker.parsing.checkpoint import WORDS
 from worker.parsing.microbatch import MicroBatcher
 from worker.parsing.parser import Prompts
+from worker.parsing.rows import Candidate
+from worker.parsing.stream import Change, Stream
 from worker.parsing.templates import Template
 
 
@@ -56,8 +60,10 @@ async def make_worker() -> AsyncIterator[MakeWorker]:
     closing = []
     version = f"test-{uuid4().hex}"
 
-    def make(*, redis: str | None = None, unparsable: bytes | None = None, has_model: bool = True) -> Worker:
-        parser, errors = RuleParser(version=version, unparsable=unparsable), list[str]()
+    def make(
+        *, redis: str | None = None, unparsable: bytes | None = None, has_model: bool = True, settles: bool = False
+    ) -> Worker:
+        parser, errors = Settling(version=version, unparsable=unparsable), list[str]()
         model = MicroBatcher(parser, deadline_seconds=0)
         closing.append(model.close)
         store = None
@@ -71,6 +77,7 @@ async def make_worker() -> AsyncIterator[MakeWorker]:
             store=store,
             model=model if has_model else None,
             scope="app",
+            stream=Stream(parser) if settles else None,
             on_store_error=errors.append,
         )
         return Worker(misses=misses, parser=parser, errors=errors)
@@ -251,3 +258,99 @@ async def test_matches_keep_their_parameters(make_worker: MakeWorker) -> None:
     ]
     assert spans == [b"5", b"6", b"77"]
     assert np.count_nonzero(matches.fingerprint) == 2
+
+
+class Settling(RuleParser):
+    """Cuts as its parent does, and doubts every other word a little."""
+
+    def parse(self, messages: Sequence[bytes], *, prompt: Prompts = None) -> list[Template | None]:
+        """Give each template a candidate."""
+        return [
+            one and replace(one, candidate=doubted(message.decode(), one))
+            for message, one in zip(messages, super().parse(messages, prompt=prompt), strict=True)
+        ]
+
+    def cuts_of(self, prompt: str | None) -> str:
+        """Decide words as a whole."""
+        del prompt
+        return WORDS
+
+    def named(self, messages: Sequence[bytes], templates: Sequence[Template | None]) -> list[Template | None]:
+        """Name nothing."""
+        del messages
+        return list(templates)
+
+
+def doubted(text: str, template: Template) -> Candidate:
+    """Make the candidate of a message whose words are constant by a little."""
+    units = [word.span() for word in re.finditer(r"\S+", text)]
+    odds = [6.0 if re.search(r"\d", text[start:end]) else -1.0 for start, end in units]
+    return Candidate(text=text, spans=template.match(text.encode()) or (), units=units, odds=odds)
+
+
+async def test_misses_settle_together(make_worker: MakeWorker) -> None:
+    """Messages of one batch leave under what they settled on; later ones replace what no message has any more."""
+    worker = make_worker(settles=True)
+    assert await worker.texts([b"user bob left"]) == ["user bob left"]
+    assert await worker.texts([b"user eve left", b"user joe left"]) == ["user <*> left"] * 2
+    assert worker.learned == ["user <*> left"]
+    assert await worker.texts([b"user bob left", b"user ann left"]) == ["user <*> left"] * 2
+    assert len(worker.parser.asked) == 3
+    assert worker.misses.counts.replaced == 1
+
+
+async def test_rows_of_a_batch_follow_what_settles(make_worker: MakeWorker) -> None:
+    """A line whose template another line of its batch has replaced leaves under the new one."""
+    worker = make_worker(settles=True)
+    await worker.resolve([b"user bob left"])
+    found = await worker.texts([b"user bob left", b"user eve left", b"user joe left"])
+    assert found == ["user <*> left"] * 3
+
+
+async def test_a_message_keeps_a_template_whatever_settles(make_worker: MakeWorker) -> None:
+    """Where what settled does not match a message after all, its own cut does."""
+    worker = make_worker(settles=True)
+    assert worker.misses.stream is not None
+    own, other = Template.cut(b"disk sda is full", ()), Template.from_text("something <*> else")
+
+    def hear(misses: Sequence[Template]) -> Change:
+        return Change(answers=tuple(other for _ in misses), others=(), replaced={own.id: other.id})
+
+    worker.misses.stream.hear = hear  # type: ignore[method-assign]
+    assert await worker.texts([b"disk sda is full"]) == ["disk sda is full"]
+
+
+@pytest.mark.redis
+class TestSettlingTogether:
+    """Workers with streams of their own, and a real Redis."""
+
+    async def test_what_one_replaces_goes_from_the_other(
+        self, make_worker: MakeWorker, redis_server: RedisServer | ForeignRedis
+    ) -> None:
+        """The other worker learns the new template, lets go of the former one, and does not bring it back."""
+        one, other = (make_worker(redis=redis_server.url, settles=True) for _ in range(2))
+        await other.resolve([b"user bob left"])
+        await one.resolve([b"user eve left", b"user joe left", b"user ann left"])
+        assert await other.texts([b"disk sda is full", b"user bob left"]) == ["disk sda is full", "user bob left"]
+        await one.resolve([b"user bob left again 1"])
+        assert one.misses.store is not None
+        assert other.misses.store is not None
+        # The other one hears, and settles, the message that the first one's template takes in.
+        await other.resolve([b"user kim left", b"user pat left", b"user sam left"])
+        for worker in (one, other, one):
+            assert worker.misses.store is not None
+            await worker.misses.receive(await worker.misses.store.catch_up("app"))
+        stored = sorted([template.text async for template in one.misses.store.templates("app")])
+        assert stored == one.learned == other.learned
+
+    async def test_replacements_wait_for_redis(self, make_worker: MakeWorker, breakable_redis: RedisServer) -> None:
+        """What settled while Redis was away is there once it is back."""
+        worker = make_worker(redis=breakable_redis.url, settles=True)
+        await worker.resolve([b"user bob left"])
+        breakable_redis.stop()
+        assert await worker.texts([b"user eve left", b"user joe left"]) == ["user <*> left"] * 2
+        breakable_redis.start()
+        store = worker.misses.store
+        assert store is not None
+        await worker.misses.receive(await store.catch_up("app"))
+        assert [template.text async for template in store.templates("app")] == worker.learned == ["user <*> left"]

@@ -1,8 +1,10 @@
 """What becomes of a miss: Redis may know its template, else the model finds one, and everyone learns it."""
 
+import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,12 +13,17 @@ from worker.cache.templates import TemplateCache
 from worker.columns.layout import I64, TIER_MODEL, TIER_STORE, Headers, Matches, Texts
 from worker.errors import StoreUnavailable
 from worker.parsing.microbatch import MicroBatcher
+from worker.parsing.stream import Stream
+from worker.parsing.templates import Template
 
 if TYPE_CHECKING:  # the command line parses files without Redis, and without its client
     from worker.cache.store import News, TemplateStore
 
 #: Messages for the model, each with the first of its rows.
 Chosen = dict[bytes, int]
+
+#: A template, and a row of the batch that it was found for; None for one that the batch does not need.
+Learned = tuple[Template, int | None]
 
 #: Messages asked for at first; most lines of a cold batch share few templates, so a few answers settle many.
 _FIRST_REPRESENTATIVES = 32
@@ -32,6 +39,8 @@ class MissCounts:
     asked: int = 0
     #: New templates that the model gave.
     learned: int = 0
+    #: Templates in whose place others came.
+    replaced: int = 0
     #: Templates that came from other workers by Redis.
     received: int = 0
     #: Redis did not answer.
@@ -50,10 +59,16 @@ class Misses:
     #: The scope in Redis: sources that share it share templates.
     scope: str
     prompt: str | None = None
+    #: What the misses settle on together; None: each keeps the template that the model cut.
+    stream: Stream | None = None
     #: Told of the operation that Redis did not answer.
     on_store_error: Callable[[str], None] | None = None
     counts: MissCounts = field(default_factory=MissCounts)
     _failed: OrderedDict[bytes, None] = field(default_factory=OrderedDict)
+    #: One settling at a time.
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    #: What the stream must be told before it settles again: it may be at work, in its thread, when news comes.
+    _untold: list[Callable[[Stream], None]] = field(default_factory=list)
 
     async def resolve(self, texts: Texts, headers: Headers, matches: Matches) -> Matches:
         """Return `matches` with every row filled that a template was found for; the others are unparsable."""
@@ -61,16 +76,20 @@ class Misses:
         if missing.size == 0:
             return matches
         matches = await self._ask_store(texts, headers, matches, missing)
-        width, asked = _FIRST_REPRESENTATIVES, set(self._failed)
+        width, asked, cuts = _FIRST_REPRESENTATIVES, set(self._failed), dict[bytes, Template]()
         while self.model is not None:
             chosen = _representatives(texts, headers, matches, asked, width)
             if not chosen:
                 break
-            matches = await self._ask_model(self.model, texts, headers, matches, chosen)
+            templates = await self._ask_model(self.model, chosen)
+            matches = await self._settle(texts, headers, matches, chosen, templates)
             asked.update(chosen)
-            self._remember_failures(chosen, matches)
+            cuts |= templates
             width *= 2
-        return matches
+        # A message whose template went while others settled keeps its own cut: settling makes no dead letters.
+        rows = {_message(texts, headers, row): row for row in _missing(texts, matches).tolist()} if cuts else {}
+        own = [(cuts[message], row) for message, row in rows.items() if message in cuts]
+        return await self._learn(texts, headers, matches, own, {}) if own else matches
 
     async def warm_up(self) -> int:
         """Load the scope's templates from Redis and return how many there are. Raises StoreUnavailable."""
@@ -87,8 +106,14 @@ class Misses:
         """
         for template in news.templates:
             self.cache.add(template)
+            self._tell(partial(Stream.restore, template_id=template.id))
         for template_id in news.removed:
             self.cache.remove(template_id)
+            self._tell(partial(Stream.forget, template_id=template_id))
+        for template_id, other_id in news.replaced.items():
+            self.cache.remove(template_id)
+            if (other := self.cache.find(other_id)) is not None:
+                self._tell(partial(Stream.replace, template_id=template_id, other=other))
         self.counts.received += len(news.templates)
         if news.was_emptied:
             await self._restore()
@@ -110,19 +135,42 @@ class Misses:
         # In any case: others may have learned, or brought news from Redis, while this one waited.
         return self.cache.look_up(texts, headers, only=matches, tier=TIER_STORE)
 
-    async def _ask_model(
-        self, model: MicroBatcher, texts: Texts, headers: Headers, matches: Matches, chosen: Chosen
-    ) -> Matches:
+    async def _ask_model(self, model: MicroBatcher, chosen: Chosen) -> dict[bytes, Template]:
+        """Have the model cut the chosen messages; those that it found no template for are missing, and remembered."""
         self.counts.asked += len(chosen)
         templates = await model.templates(list(chosen), prompt=self.prompt)
-        learned = [(one, row) for one, row in zip(templates, chosen.values(), strict=True) if one is not None]
-        while self.store is not None and learned:
+        found = {message: one for message, one in zip(chosen, templates, strict=True) if one is not None}
+        self._failed.update(dict.fromkeys(chosen.keys() - found.keys()))
+        while len(self._failed) > _REMEMBERED_FAILURES:
+            self._failed.popitem(last=False)
+        return found
+
+    async def _settle(
+        self, texts: Texts, headers: Headers, matches: Matches, chosen: Chosen, templates: Mapping[bytes, Template]
+    ) -> Matches:
+        """Let the cuts settle with those of earlier misses, and learn what comes of it."""
+        rows = [chosen[message] for message in templates]
+        if self.stream is None:
+            return await self._learn(texts, headers, matches, list(zip(templates.values(), rows, strict=True)), {})
+        async with self._turn:
+            for tell in self._untold:
+                tell(self.stream)
+            self._untold.clear()
+            change = await asyncio.to_thread(self.stream.hear, list(templates.values()))
+            learned: list[Learned] = [*zip(change.answers, rows, strict=True), *((one, None) for one in change.others)]
+            return await self._learn(texts, headers, matches, learned, change.replaced)
+
+    async def _learn(
+        self, texts: Texts, headers: Headers, matches: Matches, learned: Sequence[Learned], replaced: Mapping[str, str]
+    ) -> Matches:
+        """Publish and keep templates, let go of those that were `replaced`, and look the batch's misses up again."""
+        while self.store is not None and (learned or replaced):
             # Two workers that miss the same message at once end with one template: the first one's.
             matches = self.cache.look_up(texts, headers, only=matches, tier=TIER_STORE)
-            learned = [(template, row) for template, row in learned if matches.template[row] < 0]
+            learned = [one for one in learned if not self._was_found(matches, one)]
             try:
-                fingerprinted = [(template, int(matches.fingerprint[row])) for template, row in learned]
-                news = await self.store.publish(self.scope, fingerprinted)
+                fingerprinted = [(one, 0 if row is None else int(matches.fingerprint[row])) for one, row in learned]
+                news = await self.store.publish(self.scope, fingerprinted, replaced)
                 if news.is_written:
                     break
                 await self.receive(news)
@@ -130,21 +178,32 @@ class Misses:
                 self._failed_store("publish")  # it keeps them and writes them when Redis is back
                 break
         self.counts.learned += len({template.id for template, _ in learned})
+        self.counts.replaced += len(replaced)
         for template, _ in learned:
             self.cache.add(template)
+        for template_id in replaced:
+            self.cache.remove(template_id)
+        matches = self.cache.without_removed(matches)
         return self.cache.look_up(texts, headers, only=matches, tier=TIER_MODEL)
+
+    def _was_found(self, matches: Matches, learned: Learned) -> bool:
+        """Tell whether a template of another worker has answered the miss that this one was learned for."""
+        template, row = learned
+        if row is None or matches.template[row] < 0:
+            return False
+        other = self.cache.template(int(matches.template[row]))
+        if other.id != template.id:
+            self._tell(partial(Stream.replace, template_id=template.id, other=other))
+        return True
+
+    def _tell(self, news: Callable[[Stream], None]) -> None:
+        if self.stream is not None:
+            self._untold.append(news)
 
     def _failed_store(self, operation: str) -> None:
         self.counts.store_errors += 1
         if self.on_store_error is not None:
             self.on_store_error(operation)
-
-    def _remember_failures(self, chosen: Chosen, matches: Matches) -> None:
-        for message, row in chosen.items():
-            if matches.template[row] < 0:
-                self._failed[message] = None
-        while len(self._failed) > _REMEMBERED_FAILURES:
-            self._failed.popitem(last=False)
 
 
 def _representatives(texts: Texts, headers: Headers, matches: Matches, asked: Collection[bytes], width: int) -> Chosen:

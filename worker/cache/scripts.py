@@ -21,7 +21,7 @@ class Mode(IntEnum):
 
 #: Arguments: epoch and sequence that the caller has seen, mode, a fresh epoch, most announcements, most templates, most
 #: young fingerprints, number of fingerprints, these; then per template its id, its packed bytes, its number of
-#: fingerprints, these.
+#: fingerprints, these. A template that another took the place of has its id, the other's, and -1.
 #: Returns: epoch, sequence, must the caller reload (0 or 1), was written (0 or 1), templates refused because the store
 #: is full, announcements as sequence, kind and payload in turn, packed templates that were merged into something other
 #: than was given, and per fingerprint its packed template or an empty string.
@@ -88,24 +88,29 @@ if mode >= 2 or (mode == 1 and reload == 0 and #missed == 0) then
   end
   while at <= #ARGV do
     local id, packed, learned = ARGV[at], ARGV[at + 1], tonumber(ARGV[at + 2])
-    local stored = redis.call('HGET', templates, id)
-    local is_news, is_corrected = true, false
-    if stored and mode < 3 then
-      local is_sound, was = pcall(cmsgpack.unpack, stored)
-      local is_merged, merged, news, correction = pcall(merge, is_sound and was, cmsgpack.unpack(packed))
-      if is_merged then packed, is_news, is_corrected = merged, news, correction end
-    end
-    if not stored and redis.call('HLEN', templates) >= most_templates then
-      refused = refused + 1
+    if learned < 0 then
+      learned = 0
+      if redis.call('HDEL', templates, id) == 1 then announce('replaced', id .. ' ' .. packed) end
     else
-      if is_news then
-        redis.call('HSET', templates, id, packed)
-        announce('template', packed)
+      local stored = redis.call('HGET', templates, id)
+      local is_news, is_corrected = true, false
+      if stored and mode < 3 then
+        local is_sound, was = pcall(cmsgpack.unpack, stored)
+        local is_merged, merged, news, correction = pcall(merge, is_sound and was, cmsgpack.unpack(packed))
+        if is_merged then packed, is_news, is_corrected = merged, news, correction end
       end
-      if is_corrected then corrected[#corrected + 1] = packed end
-      for i = at + 3, at + 2 + learned do redis.call('HSET', young, ARGV[i], id) end
-      -- Two generations bound the fingerprints and forget those that were not asked for lately.
-      if redis.call('HLEN', young) >= most_young then redis.call('RENAME', young, old) end
+      if not stored and redis.call('HLEN', templates) >= most_templates then
+        refused = refused + 1
+      else
+        if is_news then
+          redis.call('HSET', templates, id, packed)
+          announce('template', packed)
+        end
+        if is_corrected then corrected[#corrected + 1] = packed end
+        for i = at + 3, at + 2 + learned do redis.call('HSET', young, ARGV[i], id) end
+        -- Two generations bound the fingerprints and forget those that were not asked for lately.
+        if redis.call('HLEN', young) >= most_young then redis.call('RENAME', young, old) end
+      end
     end
     at = at + 3 + learned
   end

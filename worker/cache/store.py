@@ -7,7 +7,7 @@ them in one slot), so a new checkpoint or prompt never reads the templates of an
 |---|---|---|
 | `templates` | hash | template id -> msgpack of its literals, spacious, names, confidence |
 | `state` | hash | `epoch`: a random name given at the first write; `sequence`: announcements so far |
-| `announcements` | stream | entry `SEQUENCE-0` with the field `template` (msgpack) or `removed` (id); bounded |
+| `announcements` | stream | entry `SEQUENCE-0`: `template` (msgpack), `removed` (id) or `replaced` (two ids); bounded |
 | `fingerprints:young`, `fingerprints:old` | hash | fingerprint (8 bytes, big-endian) -> template id |
 
 A store remembers the epoch and sequence that it has seen of each scope. Sequences have no holes, so it notices when
@@ -22,9 +22,18 @@ import asyncio
 import re
 import secrets
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Collection,
+    Iterable,
+    Iterator,
+    Mapping,
+    MutableMapping,
+    Sequence,
+)
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple, TypeVar, overload
 from urllib.parse import quote, unquote
 
@@ -80,6 +89,8 @@ class News(Sequence[Template]):
     templates: tuple[Template, ...] = ()
     #: Ids of templates that an operator removed.
     removed: tuple[str, ...] = ()
+    #: Ids of templates that another worker replaced, each with the id of what took its place.
+    replaced: Mapping[str, str] = field(default_factory=dict)
     #: Redis lost what it held: publish again what this worker knows.
     was_emptied: bool = False
     #: What was given to `publish` is in Redis.
@@ -96,7 +107,7 @@ class News(Sequence[Template]):
         return self.templates[place]
 
     def __bool__(self) -> bool:
-        return bool(self.templates or self.removed or self.was_emptied)
+        return bool(self.templates or self.removed or self.replaced or self.was_emptied)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -115,6 +126,26 @@ class _Learned:
 
     template: Template
     fingerprints: tuple[int, ...] = ()
+
+    def arguments(self) -> Iterator[Any]:
+        """Give what the script asks for."""
+        yield from (self.template.id, pack_stored(self.template), len(self.fingerprints))
+        yield from map(_fingerprint_bytes, self.fingerprints)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Replaced:
+    """A template to take away, and what took its place."""
+
+    template_id: str
+    other_id: str
+
+    def arguments(self) -> Iterator[Any]:
+        """Give what the script asks for."""
+        yield from (self.template_id, self.other_id, -1)
+
+
+_Write = _Learned | _Replaced
 
 
 class _Seen(NamedTuple):
@@ -161,7 +192,7 @@ class TemplateStore:
         self._exchange_script = client.register_script(EXCHANGE)
         self._remove_script = client.register_script(REMOVE)
         self._seen: dict[str, _Seen] = {}
-        self._pending: dict[tuple[str, str], _Learned] = {}
+        self._pending: dict[tuple[str, str], _Write] = {}
         self._paused_until = 0.0
 
     @classmethod
@@ -241,34 +272,44 @@ class TemplateStore:
         sent, reply = await self._exchange(scope, mode, waiting[:_MOST_WRITTEN], fingerprints[:_MOST_LOOKED_UP])
         return await self._news(scope, sent, reply)
 
-    async def publish(self, scope: str, learned: Sequence[tuple[Template, int]]) -> News:
+    async def publish(
+        self, scope: str, learned: Sequence[tuple[Template, int]], replaced: Mapping[str, str] | None = None
+    ) -> News:
         """Write templates, each with the fingerprint of a message that it matched, and announce them.
+
+        Then templates go that are `replaced`, given by their ids with those of what took their places.
 
         If another worker published something that this one has not seen, nothing more is written (`is_written`): match
         the messages with the news, and publish what still misses. Templates are merged by id. While Redis is away,
         they wait in this process and go along with a later call. Many are written in several calls, so that none holds
         Redis up.
         """
-        merged: dict[str, _Learned] = {}
+        merged: dict[str, _Write] = {}
         for template, fingerprint in learned:
             _merge(merged, template.id, _Learned(template=template, fingerprints=(fingerprint,)))
-        fit = [one for one in merged.values() if len(pack_stored(one.template)) <= MAX_STORED_BYTES]
+        fit = [
+            one
+            for one in merged.values()
+            if isinstance(one, _Learned) and len(pack_stored(one.template)) <= MAX_STORED_BYTES
+        ]
         self.refused += len(merged) - len(fit)
+        gone = [_Replaced(template_id=one, other_id=other) for one, other in (replaced or {}).items()]
+        writes: list[_Write] = [*fit, *gone]
         try:
             if any(waiting_scope == scope for waiting_scope, _ in self._pending) and (
                 news := await self.catch_up(scope)
             ):
                 return replace(news, is_written=False)  # what waited was written, not what is given now
             merged_differently: list[Template] = []
-            for start in range(0, len(fit), _MOST_WRITTEN):
-                sent, reply = await self._exchange(scope, Mode.PUBLISH, fit[start : start + _MOST_WRITTEN])
+            for start in range(0, len(writes), _MOST_WRITTEN):
+                sent, reply = await self._exchange(scope, Mode.PUBLISH, writes[start : start + _MOST_WRITTEN])
                 news = await self._news(scope, sent, reply)
                 merged_differently += news.templates
                 if not news.is_written:
                     return replace(news, templates=tuple(merged_differently))
             return News(templates=tuple(merged_differently), is_written=True)
         except StoreUnavailable:
-            self._wait(scope, fit)
+            self._wait(scope, writes)
             raise
 
     async def flush(self) -> dict[str, News]:
@@ -380,7 +421,7 @@ class TemplateStore:
             raise asyncio.CancelledError
 
     async def _exchange(
-        self, scope: str, mode: Mode, learned: Sequence[_Learned] = (), fingerprints: Sequence[int] = ()
+        self, scope: str, mode: Mode, writes: Sequence[_Write] = (), fingerprints: Sequence[int] = ()
     ) -> tuple[_Seen, _Reply]:
         """Run the script; returns what had been seen when it was sent, and its reply."""
         sent = self._seen.setdefault(scope, _Seen(_NOTHING_SEEN, 0))
@@ -388,9 +429,7 @@ class TemplateStore:
         arguments: list[Any] = [*sent, int(mode), secrets.token_hex(8)]
         arguments += [limits.announcements, limits.templates, limits.fingerprints]
         arguments += [len(fingerprints), *map(_fingerprint_bytes, fingerprints)]
-        for one in learned:
-            arguments += [one.template.id, pack_stored(one.template)]
-            arguments += [len(one.fingerprints), *map(_fingerprint_bytes, one.fingerprints)]
+        arguments += [argument for one in writes for argument in one.arguments()]
         with self._seam():
             try:
                 answer = await self._exchange_script(keys=self._keys(scope), args=arguments)
@@ -402,9 +441,9 @@ class TemplateStore:
         reply = _Reply(*answer)
         self.refused += reply.refused
         if reply.is_written:
-            for one in learned:
-                if self._pending.get((scope, one.template.id)) is one:
-                    del self._pending[scope, one.template.id]
+            for one in writes:
+                if self._pending.get((scope, _id_of(one))) is one:
+                    del self._pending[scope, _id_of(one)]
         return sent, reply
 
     async def _delete_wrong_types(self, scope: str) -> None:
@@ -424,11 +463,16 @@ class TemplateStore:
             return News(templates=templates, was_emptied=was_emptied, is_written=bool(reply.is_written))
         seen = self._seen[scope]
         latest: dict[str, Template | None] = {}
+        replaced: dict[str, str] = {}
         for sequence, kind, payload in zip(*(iter(reply.missed),) * 3, strict=True):
             if seen.epoch == sent.epoch and int(sequence) <= seen.sequence:
                 continue  # another call, sent at the same time, brought it already
             if kind == b"removed":
                 latest[payload.decode(errors="replace")] = None
+            elif kind == b"replaced":
+                template_id, _, other_id = payload.decode(errors="replace").partition(" ")
+                latest.pop(template_id, None)
+                replaced[template_id] = other_id
             else:
                 self._unpack_into(latest, payload)
         for packed in (*reply.corrected, *filter(None, reply.found)):
@@ -438,6 +482,7 @@ class TemplateStore:
         return News(
             templates=tuple(template for template in latest.values() if template is not None),
             removed=tuple(template_id for template_id, template in latest.items() if template is None),
+            replaced={one: other for one, other in replaced.items() if one not in latest},
             is_written=bool(reply.is_written),
         )
 
@@ -448,9 +493,9 @@ class TemplateStore:
         else:
             latest[template.id] = template
 
-    def _wait(self, scope: str, learned: Sequence[_Learned]) -> None:
-        for one in learned:
-            _merge(self._pending, (scope, one.template.id), one)
+    def _wait(self, scope: str, writes: Sequence[_Write]) -> None:
+        for one in writes:
+            _merge(self._pending, (scope, _id_of(one)), one)
         while len(self._pending) > self._max_pending:
             del self._pending[next(iter(self._pending))]
             self.dropped += 1
@@ -466,11 +511,17 @@ class TemplateStore:
         return [streams[key.decode()] for key, _ in announced] or list(scopes)
 
 
-def _merge(waiting: dict[_Key, _Learned], key: _Key, learned: _Learned) -> None:
-    """Add to what waits, the fingerprints of both kept."""
+def _id_of(write: _Write) -> str:
+    return write.template.id if isinstance(write, _Learned) else write.template_id
+
+
+def _merge(waiting: MutableMapping[_Key, _Write], key: _Key, write: _Write) -> None:
+    """Add to what waits; the fingerprints of a template that waits already are kept."""
     before = waiting.pop(key, None)
-    fingerprints = (*learned.fingerprints, *(before.fingerprints if before else ()))
-    waiting[key] = replace(learned, fingerprints=tuple(dict.fromkeys(fingerprints))[:_MOST_FINGERPRINTS])
+    if isinstance(write, _Learned) and isinstance(before, _Learned):
+        fingerprints = dict.fromkeys((*write.fingerprints, *before.fingerprints))
+        write = replace(write, fingerprints=tuple(fingerprints)[:_MOST_FINGERPRINTS])
+    waiting[key] = write
 
 
 def _cancellations() -> int:

@@ -37,7 +37,8 @@ class TemplateCache:
         self._writers: WeakSet[EventWriter] = WeakSet()
         self._parameter_names = dict(parameter_names or {})
         self._in_use: Counter[int] = Counter()
-        self._condemned: set[str] = set()
+        #: Rows of templates that were removed, which batches in work may still need.
+        self._hidden: list[int] = []
 
     def __len__(self) -> int:
         return len(self._table)
@@ -52,7 +53,7 @@ class TemplateCache:
         """Keep `template` and return its row; a full cache first forgets those that were not used for longest."""
         if len(self._table) >= self._capacity:
             self._evict()
-        row = self._table.add(self._named(template), _SCOPE)
+        row = self._table.add(replace(self._named(template), candidate=None), _SCOPE)
         for writer in self._writers:
             writer.set_template(row, self._table.template(row))
         return row
@@ -66,9 +67,25 @@ class TemplateCache:
         return self._table.look_up(texts, headers, _SCOPE, only=only, tier=tier)
 
     def remove(self, template_id: str) -> None:
-        """Forget a template as soon as no batch needs its row."""
-        self._condemned.add(template_id)
-        self._forget_condemned()
+        """Let no message find a template any more; what was found keeps it for as long as a batch is in work."""
+        row = self._table.row_of(template_id, _SCOPE)
+        if row is not None:
+            self._table.hide(row)
+            self._hidden.append(row)
+            self._release_hidden()
+
+    def template(self, row: int) -> Template:
+        """Return the template of a row that was found. Raises KeyError for a free one."""
+        return self._table.template(row)
+
+    def find(self, template_id: str) -> Template | None:
+        """Return a template by its id, None if it is not here."""
+        row = self._table.row_of(template_id, _SCOPE)
+        return None if row is None else self._table.template(row)
+
+    def without_removed(self, matches: Matches) -> Matches:
+        """Make misses of the rows of `matches` whose templates were removed."""
+        return self._table.without_hidden(matches)
 
     @contextmanager
     def in_use(self) -> Iterator[None]:
@@ -81,8 +98,7 @@ class TemplateCache:
             self._in_use[tick] -= 1
             if not self._in_use[tick]:
                 del self._in_use[tick]
-            if self._condemned:
-                self._forget_condemned()
+            self._release_hidden()
 
     def templates(self) -> list[Template]:
         """Return all templates, in the order in which they came."""
@@ -95,16 +111,14 @@ class TemplateCache:
             for writer in self._writers:
                 writer.clear_template(row)
 
-    def _forget_condemned(self) -> None:
+    def _release_hidden(self) -> None:
         if self._in_use:
             return
-        for template_id in self._condemned:
-            row = self._table.row_of(template_id, _SCOPE)
-            if row is not None:
-                self._table.remove(row)
-                for writer in self._writers:
-                    writer.clear_template(row)
-        self._condemned.clear()
+        for row in self._hidden:
+            self._table.release(row)
+            for writer in self._writers:
+                writer.clear_template(row)
+        self._hidden.clear()
 
     def _named(self, template: Template) -> Template:
         names = self._parameter_names.get(template.text) or self._parameter_names.get(template.id)

@@ -340,12 +340,30 @@ class TemplateTable:
             KeyError: the row is free.
 
         """
+        self.hide(row)
+        self.release(row)
+
+    def hide(self, row: int) -> None:
+        """Let no message find the template of a row any more; the row stays its own until it is released.
+
+        Raises:
+            KeyError: the row is free.
+
+        """
         template = self.template(row)
         scope = int(self._table.rows[row, OWNER]) - 1
         self._unfile(row)
-        self._templates[row] = None
         del self._row_of[scope, template.id], self._rows_of[scope][row]
+
+    def release(self, row: int) -> None:
+        """Let a later template get a hidden row."""
+        self._templates[row] = None
         self._free.append(row)
+
+    def without_hidden(self, matches: Matches) -> Matches:
+        """Make misses of the rows of `matches` whose templates are hidden."""
+        is_hidden = (matches.template >= 0) & (self._table.rows[matches.template, OWNER] == 0)
+        return matches._replace(template=np.where(is_hidden, -1, matches.template)) if is_hidden.any() else matches
 
     def evict(self, count: int, *, before: int | None = None) -> list[int]:
         """Remove up to `count` templates, those that were found longest ago, and return their rows.

@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from worker.parsing.rows import Row
+from worker.parsing.rows import Row, matched
 from worker.parsing.spans import Span
 from worker.parsing.templates import LETTERS, Template, encoded
 
@@ -102,16 +102,9 @@ def _matches(template: Template, rows: Sequence[Row]) -> list[tuple[Span, ...]] 
     """Find the parameters of a template in messages, in characters; None unless it matches all of them."""
     found = list[tuple[Span, ...]]()
     for row in rows:
-        text = row.candidate.text
-        match = template.match(encoded(text))
+        match = matched(template, row.candidate.text)
         if match is None:
             return None
-        if not text.isascii():
-            ends = [0]
-            for character in text:
-                ends.append(ends[-1] + len(encoded(character)))
-            place = {end: number for number, end in enumerate(ends)}
-            match = tuple((place[start], place[end]) for start, end in match)
         found.append(match)
     return found
 

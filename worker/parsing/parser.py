@@ -31,7 +31,7 @@ from worker.parsing.checkpoint import (
 from worker.parsing.convention import labelled, with_empty
 from worker.parsing.known import KnownTemplates, load_known
 from worker.parsing.naming import Namer, Place, places
-from worker.parsing.settling import Candidate
+from worker.parsing.rows import Candidate, matched
 from worker.parsing.spans import Span, attaches, balanced, trimmed, unmistakable, with_missed
 from worker.parsing.templates import MAX_PARAMETERS, Template, decoded, encoded
 
@@ -189,7 +189,8 @@ class EncoderParser:
 
         Known templates are asked first. Of a message of several lines the first is read; the others, a stack trace
         mostly, become one parameter. A template's confidence is the lowest probability that a word of the message
-        got for its label, and 1 for a known template.
+        got for its label, and 1 for a known template. Each has its candidate, for `stream`, but of messages that differ
+        only in their numbers one alone has it.
 
         Raises:
             WrongModel: the checkpoint has no prompt of this name.
@@ -211,11 +212,18 @@ class EncoderParser:
                 cut = spans if row == first else moved(line, spans, readable(other))
                 if cut is not None:
                     templates[row] = template(messages[row], other, cut, confidence)
+            if (made := templates[first]) is not None:
+                templates[first] = replace(made, candidate=judged(text, spans, tokens, scores))
         unlike = [row for rows in alike.values() for row in rows[1:] if templates[row] is None]
         for row, text, tokens, scores in self._read(messages, prompts, unlike):
             spans, confidence = cut_of(readable(text), tokens, scores, cuts=self._tagger.cuts_of(prompts[row]))
-            templates[row] = template(messages[row], text, spans, confidence)
-        return templates if self._namer is None else named(self._namer, messages, templates)
+            if (made := template(messages[row], text, spans, confidence)) is not None:
+                templates[row] = replace(made, candidate=judged(text, spans, tokens, scores))
+        return self.named(messages, templates)
+
+    def named(self, messages: Sequence[bytes], templates: Sequence[Template | None]) -> list[Template | None]:
+        """Name the parameters of templates that have no name, each by a message that it matches."""
+        return [*templates] if self._namer is None else named(self._namer, messages, templates)
 
     def cuts_of(self, prompt: str | None) -> str:
         """Tell what is decided as a whole under a prompt, one of CUTS."""
@@ -236,8 +244,7 @@ class EncoderParser:
         cuts = self._tagger.cuts_of(prompt)
         for row, text, tokens, scores in self._read(messages, [prompt] * len(messages), range(len(messages))):
             spans, _ = cut_of(readable(text), tokens, scores, cuts=cuts)
-            units, odds = judged_units(tokens, scores)
-            found[row] = Candidate(text=text, spans=(*spans, *later_lines(text)), units=units, odds=odds)
+            found[row] = judged(text, spans, tokens, scores)
         return found
 
     def _read(
@@ -259,7 +266,11 @@ class EncoderParser:
 
     def _known_template(self, message: bytes, prompt: str | None) -> Template | None:
         known = self._known.get(prompt)
-        return None if known is None else known.find(message) or known_by_first_line(known, message)
+        found = None if known is None else known.find(message) or known_by_first_line(known, message)
+        if found is None:
+            return None
+        text = decoded(message)
+        return replace(found, candidate=Candidate(text=text, spans=matched(found, text) or (), is_given=True))
 
     def _scores(self, tokens: Sequence[Tokens], prompts: Sequence[str | None]) -> list[F32]:
         """Return the label scores of each row's tokens, (t, 3), in the order of `tokens`."""
@@ -440,6 +451,12 @@ def later_lines(text: str) -> list[Span]:
     """Find the parameter that all lines after the first are, if there are any."""
     end = first_line(text)
     return [(end, len(text.rstrip()))] if end < len(text) else []
+
+
+def judged(text: str, spans: Sequence[Span], tokens: Tokens, scores: F32) -> Candidate:
+    """Note the cut of a message, by the parameters of its first line, with what the model thought of every piece."""
+    units, odds = judged_units(tokens, scores)
+    return Candidate(text=text, spans=(*spans, *later_lines(text)), units=units, odds=odds)
 
 
 def judged_units(tokens: Tokens, scores: F32) -> tuple[list[Span], list[float]]:

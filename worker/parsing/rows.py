@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from worker.parsing.spans import Span
+from worker.parsing.templates import Template, encoded
 
 #: Stands for a parameter in the form of a token.
 VARIABLE = "\0"
@@ -75,6 +76,18 @@ class Row:
             mean = math.fsum(judged) / len(judged) if judged else -MOST_ODDS
             odds.append(min(MOST_ODDS, max(-MOST_ODDS, mean)))
         return odds
+
+
+def matched(template: Template, text: str) -> tuple[Span, ...] | None:
+    """Find the parameters of a template in a message, in characters; None where it does not match."""
+    match = template.match(encoded(text))
+    if match is None or text.isascii():
+        return match
+    ends = [0]
+    for character in text:
+        ends.append(ends[-1] + len(encoded(character)))
+    place = {end: number for number, end in enumerate(ends)}
+    return tuple((place[start], place[end]) for start, end in match)
 
 
 def row_of(candidate: Candidate) -> Row:

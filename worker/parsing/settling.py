@@ -20,7 +20,7 @@ from worker.parsing.merging import merged
 from worker.parsing.rows import MOST_ODDS, VARIABLE, Candidate, Row, row_of
 from worker.parsing.spans import Span
 
-__all__ = ["Candidate", "settle"]
+__all__ = ["Candidate", "settle", "settle_rows"]
 
 #: What programs write where there is no value.
 _PLACEHOLDER = re.compile(r"[-*?<>~_.]+")
@@ -40,6 +40,11 @@ def settle(
     taught by labels has learned from these whether to.
     """
     rows = [row_of(candidate) for candidate in candidates]
+    return settle_rows(rows, diversity=diversity, is_tidied=is_tidied)
+
+
+def settle_rows(rows: Sequence[Row], *, diversity: float, is_tidied: bool) -> list[tuple[Span, ...]]:
+    """Settle candidates that are split into tokens already, as `settle` does."""
     readable = [row for row in rows if VARIABLE not in row.candidate.text]
     cuts = {id(row): cut for group in _groups(readable, diversity) for row, cut in _cut(group, is_tidied)}
     settled = merged(readable, [cuts[id(row)] for row in readable], diversity)

@@ -6,8 +6,12 @@
 import hashlib
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from worker.parsing.rows import Candidate
 
 #: Stands for a parameter wherever a template is shown.
 WILDCARD = "<*>"
@@ -54,6 +58,8 @@ class Template:
     names: tuple[str, ...]
     #: The model's confidence, 0 to 1. Not part of the identity.
     confidence: float = 1.0
+    #: The message that a parser cut it from, as its neighbours will want to hear it. Not part of the identity.
+    candidate: "Candidate | None" = field(default=None, compare=False, repr=False)
 
     @cached_property
     def id(self) -> str:

@@ -168,6 +168,17 @@ class Cache(Group):
     """Most fingerprints; a lost one costs a search in the template index."""
 
 
+class Stream(Group):
+    """What the misses of a source settle on together, so that templates learn from their neighbours."""
+
+    enabled: bool = True
+    """Do they? If not, each template is what the model makes of one message."""
+    max_candidates: Annotated[int, Field(ge=2, le=100_000)] = 2_000
+    """Most messages of a source that are kept to settle with; those of rare templates stay longest."""
+    max_characters: Annotated[int, Field(ge=1_024, le=1_024 * MIB)] = MIB
+    """Most characters of these together."""
+
+
 class Limits(Group):
     """What bounds the worker's memory."""
 
@@ -321,6 +332,7 @@ class Settings(Group):
     redis: Redis = Redis()
     model: Model = Model()
     cache: Cache = Cache()
+    stream: Stream = Stream()
     limits: Limits = Limits()
     multiline: Multiline = Multiline()
     metrics: Metrics = Metrics()
