@@ -10,8 +10,9 @@ import json
 import re
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path
 from shutil import copyfile
 from typing import Any, cast
@@ -69,7 +70,7 @@ class Configuration:
     #: Messages made of logging calls.
     examples: int = 60_000
     #: Packages that a name must occur in.
-    packages: int = 5
+    packages: int = 3
     #: Numbers that a word has, and units of the hidden layer.
     width: int = 64
     hidden: int = 256
@@ -128,19 +129,20 @@ class NamingNetwork(nn.Module):
         self.special = nn.Embedding(2, width)
         self.kinds = nn.Embedding(len(TYPES), _TYPE_WIDTH)
         self.marks = nn.Embedding(2 * MARKS, _MARK_WIDTH)
-        self.hidden = nn.Linear((LEFT + RIGHT) * width + _TYPE_WIDTH + 2 * _MARK_WIDTH, configuration.hidden)
+        self.hidden = nn.Linear((LEFT + RIGHT + 1) * width + _TYPE_WIDTH + 2 * _MARK_WIDTH, configuration.hidden)
         self.span = nn.Linear(configuration.hidden, _SPAN_WIDTH)
         self.names = nn.Linear(_SPAN_WIDTH, names + COPIES)
         self.dropout = nn.Dropout(configuration.dropout)
 
-    def forward(self, means: Tensor, words: Tensor, kinds: Tensor, marks: Tensor) -> Tensor:
+    def forward(self, means: Tensor, words: Tensor, messages: Tensor, kinds: Tensor, marks: Tensor) -> Tensor:
         """Score names and copies: `means` (w, H) of the words' tokens, `words` (b, 4) among them, returns (b, n + 2).
 
-        `kinds` (b,), `marks` (b, 2). The first two words stand for none and for another parameter.
+        `messages` (b, H) are means of all words of a message, `kinds` (b,), `marks` (b, 2). The first two words stand
+        for none and for another parameter.
         """
         rows = torch.cat([self.special.weight, self.words(means)])  # (w + 2, q)
         sides = self.marks(marks + torch.tensor([0, MARKS])).flatten(1)
-        read = torch.cat([rows[words].flatten(1), self.kinds(kinds), sides], dim=1)
+        read = torch.cat([rows[words].flatten(1), self.words(messages), self.kinds(kinds), sides], dim=1)
         hidden = self.dropout(functional.relu(self.hidden(self.dropout(read))))
         scores: Tensor = self.names(self.span(hidden))
         return scores
@@ -172,6 +174,9 @@ class Lessons:
     means: Tensor
     #: Rows of `means`, counted from 2; 0 is no word, 1 another parameter, (b, 4).
     words: Tensor
+    #: Means of all words of a message, (m, H), and whose message is which, (b,).
+    subjects: Tensor
+    messages: Tensor
     kinds: Tensor  #: (b,)
     marks: Tensor  #: (b, 2)
     #: Which names and copies are right, and which can't be chosen, (b, n + 2).
@@ -188,7 +193,8 @@ class Lessons:
             for one in learned
         ]  # fmt: skip
         kept = [(one, right) for one, right in answers if right]
-        words = dict.fromkeys(word for one, _ in kept for word in one.place.words)
+        words = dict.fromkeys(word for one, _ in kept for word in (*one.place.words, *one.place.message))
+        message = {words: place for place, words in enumerate(dict.fromkeys(one.place.message for one, _ in kept))}
         distinct = [word for word in words if word not in {"", PARAMETER}]
         tokens = tokenizer.encode_batch(distinct, add_special_tokens=False)
         number = {"": 0, PARAMETER: 1} | {word: place for place, word in enumerate(distinct, start=2)}
@@ -197,8 +203,11 @@ class Lessons:
             right[place, rows] = True
         barred = torch.zeros_like(right)
         barred[:, len(row) :] = torch.tensor([[not copy for copy in one.place.copies] for one, _ in kept])
+        means = torch.stack([_mean(embeddings, one.ids) for one in tokens])
         return cls(
-            means=torch.stack([_mean(embeddings, one.ids) for one in tokens]),
+            means=means,
+            subjects=torch.stack([_mean(means, [number[word] - 2 for word in words]) for words in message]),
+            messages=torch.tensor([message[one.place.message] for one, _ in kept]),
             words=torch.tensor([[number[word] for word in one.place.words] for one, _ in kept]),
             kinds=torch.tensor([one.place.kind for one, _ in kept]),
             marks=torch.tensor([one.place.marks for one, _ in kept]),
@@ -229,7 +238,8 @@ def learn(network: NamingNetwork, lessons: Lessons, configuration: Configuration
             used = torch.cat([lessons.words[rows].flatten(), torch.tensor([0, 1])])
             used = cast("Tensor", used.unique())  # type: ignore[no-untyped-call]
             words = torch.searchsorted(used, lessons.words[rows])
-            scores = network(lessons.means[used[2:] - 2], words, lessons.kinds[rows], lessons.marks[rows])
+            subjects = lessons.subjects[lessons.messages[rows]]
+            scores = network(lessons.means[used[2:] - 2], words, subjects, lessons.kinds[rows], lessons.marks[rows])
             scores = scores.masked_fill(lessons.barred[rows], -torch.inf)
             chances = torch.where(lessons.right[rows], scores, -torch.inf).logsumexp(1) - scores.logsumexp(1)
             loss = -chances.mean()
@@ -312,8 +322,24 @@ def safe_threshold(wanted: Sequence[str], chosen: Sequence[Chosen], meanings: Me
     return round(threshold, 3)
 
 
-def compared(measured: Sequence[Named], namer: Namer, frequent: str, meanings: Meanings) -> dict[str, dict[str, Any]]:
-    """Measure a namer beside the baselines: on parameters without a key, and on all, where a key wins."""
+def made_of(name: str, words: Collection[str]) -> bool:
+    """Tell whether a plain name consists of `words` and `id`: `wsi` and `ad_cname` tell a reader nothing."""
+    return all(word in words or word == "id" for word in name.split("_"))
+
+
+def compared(
+    measured: Sequence[Named],
+    namer: Namer,
+    frequent: str,
+    meanings: Meanings,
+    words: Collection[str],
+    known: Collection[str],
+) -> dict[str, dict[str, Any]]:
+    """Measure a namer beside the baselines: on parameters with a key, which wins, without one, and on both.
+
+    Each on all names; on those made of `words`, which a reader understands; and on those of them that are `known`,
+    because several programs use them: the others are one program's own.
+    """
     chosen = namer.choose([one.place for one in measured])
     given = namer.names([one.place for one in measured])
     nouns = [plain_name(one.noun) for one in measured]
@@ -322,12 +348,23 @@ def compared(measured: Sequence[Named], namer: Namer, frequent: str, meanings: M
         "model, above the threshold": given,
         "noun": nouns,
         "noun, else model above the threshold": [noun or name for noun, name in zip(nouns, given, strict=True)],
+        "model above the threshold, else noun": [name or noun for noun, name in zip(nouns, given, strict=True)],
         "most frequent name": [frequent] * len(measured),
     }
-    parts = {"no key": [row for row, one in enumerate(measured) if not one.key], "all": [*range(len(measured))]}
+    keys: dict[str, Callable[[Named], bool]] = {
+        "no key": lambda one: not one.key, "with key": lambda one: bool(one.key), "all": lambda _: True,
+    }  # fmt: skip
+    names_of: dict[str, Callable[[Named], bool]] = {
+        "": lambda _: True,
+        ", names of words": lambda one: made_of(one.name, words),
+        ", known names of words": lambda one: made_of(one.name, words) and one.name in known,
+    }
     report: dict[str, dict[str, Any]] = {}
-    for part, rows in parts.items():
-        wanted = [measured[row].name for row in rows]
+    for (key, has_key), (sort, is_of_sort) in product(keys.items(), names_of.items()):
+        rows = [row for row, one in enumerate(measured) if has_key(one) and is_of_sort(one)]
+        if not rows:
+            continue
+        part, wanted = key + sort, [measured[row].name for row in rows]
         report[part] = {"parameters": len(rows)}
         for way, names in ways.items():
             found = [plain_name(measured[row].key) or names[row] for row in rows]
@@ -371,7 +408,7 @@ def teach_names(configuration: Configuration, out: Path) -> dict[str, object]:
     frequent = Counter(one.name for one in learners).most_common(1)[0][0]
     report: dict[str, object] = {
         "configuration": asdict(configuration),
-        "held_out": compared(measured, loaded(run.checkpoint), frequent, meanings),
+        "held_out": compared(measured, loaded(run.checkpoint), frequent, meanings, {*words}, {*names}),
         "names": len(names),
         "reachable": sum(one.name in {*names, *one.place.copies} for one in measured) / len(measured),
         "learned_parameters": len(learners),

@@ -57,7 +57,7 @@ def naming_parts(**chosen: F32) -> dict[str, F32]:
         "special": (2, word),
         "kinds": (len(TYPES), kind),
         "marks": (2 * MARKS, mark),
-        "hidden_weight": (hidden, (LEFT + RIGHT) * word + kind + 2 * mark),
+        "hidden_weight": (hidden, (LEFT + RIGHT + 1) * word + kind + 2 * mark),
         "hidden_bias": (hidden,),
         "span_weight": (span, hidden),
         "span_bias": (span,),

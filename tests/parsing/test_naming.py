@@ -11,7 +11,7 @@ from safetensors.numpy import load_file, save_file
 from tests.parsing.checkpoints import VOCABULARY, naming_parts, write_small, write_small_names
 from worker.errors import WrongModel
 from worker.parsing.checkpoint import NAMES, checkpoint_version, tokenizer_version
-from worker.parsing.naming import F32, Namer, Place, places, plain_name, widespread
+from worker.parsing.naming import F32, LEFT, RIGHT, Namer, Place, places, plain_name, widespread
 from worker.parsing.parser import EncoderParser, named
 from worker.parsing.templates import Template
 from worker.parsing.types import TYPES
@@ -63,11 +63,20 @@ def test_rare_names_take_their_longest_widespread_ending() -> None:
 def test_places_are_read_on_both_sides() -> None:
     """Words are nearest first, other parameters are one word, and values tell their type alone."""
     first, second = places(["Client id ", " sent ", " bytes"], [b"a-1", b"35"])
+    message = ("client", "id", "sent", "bytes")
     assert first == Place(
-        words=("id", "client", "", "sent"), kind=TYPES.index("id"), marks=(1, 1), copies=("id", "client_id")
+        words=("id", "client", "", "sent"),
+        message=message,
+        kind=TYPES.index("id"),
+        marks=(1, 1),
+        copies=("id", "client_id"),
     )
     assert second == Place(
-        words=("sent", "<*>", "id", "bytes"), kind=TYPES.index("integer"), marks=(1, 1), copies=("sent", "")
+        words=("sent", "<*>", "id", "bytes"),
+        message=message,
+        kind=TYPES.index("integer"),
+        marks=(1, 1),
+        copies=("sent", ""),
     )
 
 
@@ -92,16 +101,35 @@ def test_a_word_that_is_a_name_too_counts_twice(tmp_path: Path) -> None:
     assert chosen.probability == pytest.approx(2 * np.exp(2) / (2 * np.exp(2) + np.exp(2.5) + 0), abs=1e-2)
 
 
-def test_words_reach_the_scores(tmp_path: Path) -> None:
-    """What stands before a parameter decides, by its tokens' mean and scale."""
+def reading(first: int) -> dict[str, F32]:
+    """Make a network that says `one` for the word `a` in the columns from word `first` on, else `two`."""
     parts = naming_parts(names_bias=bias(0, 1, -99, -99))
+    width = parts["tokens"].shape[1]
     parts["tokens"][VOCABULARY.index("a")] = 4
     parts["token_scale"][:] = 1
-    parts["hidden_weight"][:, : parts["tokens"].shape[1]] = 1
+    parts["hidden_weight"][:, first * width : (first + 1) * width] = 1
     parts["span_weight"][:] = 1
     parts["names_weight"][0] = 1
-    namer = small(tmp_path, 0.0, **parts)
+    return parts
+
+
+def test_words_reach_the_scores(tmp_path: Path) -> None:
+    """What stands before a parameter decides, by its tokens' mean and scale."""
+    namer = small(tmp_path, 0.0, **reading(0))
     assert ["one", "two", "two"] == namer.names([places([left, ""], [b"7"])[0] for left in ("A ", "b ", "a! b ")])
+
+
+def test_the_message_reaches_the_scores(tmp_path: Path) -> None:
+    """So do words anywhere in the message, at all of its parameters."""
+    namer = small(tmp_path, 0.0, **reading(LEFT + RIGHT))
+    assert ["one", "one"] == namer.names(places(["b ", " b ", " c d e f A"], [b"7", b"8"]))
+    assert ["two"] == namer.names(places(["b ", ""], [b"a"]))
+
+
+def test_the_subject_of_a_message_is_bounded() -> None:
+    """A message of many words is read as far as it costs little."""
+    constant = " ".join(chr(97 + i // 26) + chr(97 + i % 26) for i in range(200))
+    assert 64 == len(places([constant, ""], [b"7"])[0].message)
 
 
 def test_doubtful_names_are_left_out(tmp_path: Path) -> None:

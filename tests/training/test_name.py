@@ -8,7 +8,7 @@ import pytest
 
 from tests.parsing.checkpoints import write_small
 from training.corpus.logging_calls import LoggingCall
-from training.name import Meanings, main, measure, safe_threshold, stem
+from training.name import Meanings, made_of, main, measure, safe_threshold, stem
 from worker.parsing.checkpoint import WEIGHTS, checkpoint_version
 from worker.parsing.naming import Chosen, Namer, places
 
@@ -63,6 +63,12 @@ def test_stems_keep_short_words() -> None:
     assert ["retr", "connect", "connect", "bus", "id"] == [
         stem(word) for word in ("retries", "connected", "connection", "bus", "id")
     ]
+
+
+def test_names_of_words_are_told_from_others() -> None:
+    """Every part of a name is a word, or `id`."""
+    words = {"block", "size"}
+    assert [True, True, False] == [made_of(name, words) for name in ("block_size", "block_id", "blk_size")]
 
 
 def test_measures_count_shares_of_parameters() -> None:

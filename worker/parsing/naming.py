@@ -125,8 +125,8 @@ LEFT, RIGHT = 3, 1
 PARAMETER = "<*>"
 #: The same in text that is read.
 _MARK = "\0"
-#: Characters read on each side of a parameter.
-_AROUND = 100
+#: Characters read on each side of a parameter, and of each constant for the subject.
+_AROUND, _MOST_CHARACTERS = 100, 1000
 _WORD = re.compile(r"\0|[^\W_]+")
 _JOINT = re.compile(r"[ _\-]")
 #: Most characters between a parameter and a word that names it.
@@ -135,6 +135,8 @@ _NEAR = 4
 _MARKS = ("", " ", "=", ":", "([{<", ")]}>", "\"'`", ",;", ".!?", "/\\", "-_#@%")
 #: How many classes there are.
 MARKS = len(_MARKS) + 1
+#: Most words of a message that are read as its subject.
+_MOST_WORDS = 64
 #: How many names of its own a place offers.
 COPIES = 2
 
@@ -154,6 +156,8 @@ class Place:
 
     #: LEFT words before it, the nearest first, then RIGHT words behind it; empty for none, PARAMETER for another one.
     words: tuple[str, ...]
+    #: The distinct words of the whole message's constants.
+    message: tuple[str, ...]
     #: The value's type, by its place in TYPES.
     kind: int
     #: Classes of the characters before and behind it.
@@ -165,6 +169,8 @@ class Place:
 def places(constants: Sequence[str], values: Sequence[bytes]) -> list[Place]:
     """Read the places of a message's parameters: `constants` are the texts around its `values`."""
     found = []
+    message = dict.fromkeys(word[0].lower() for text in constants for word in _WORD.finditer(text[:_MOST_CHARACTERS]))
+    subject = tuple(message)[:_MOST_WORDS]
     for number, value in enumerate(values):
         left = _MARK.join(constants[: number + 1])[-_AROUND:]
         right = _MARK.join(constants[number + 1 :])[:_AROUND]
@@ -174,6 +180,7 @@ def places(constants: Sequence[str], values: Sequence[bytes]) -> list[Place]:
         found.append(
             Place(
                 words=tuple(PARAMETER if word == _MARK else word.lower() for word in words),
+                message=subject,
                 kind=TYPES.index(parameter_type(value)),
                 marks=(_class(left[-1:]), _class(right[:1])),
                 copies=_copies(left, before),
@@ -208,13 +215,13 @@ class Chosen:
 
 
 class Namer:
-    """A loaded network: words, type and marks around a parameter, one hidden layer, a span's 128 numbers, names."""
+    """A loaded network: what a `Place` tells, one hidden layer, a span's 128 numbers, names."""
 
     def __init__(self, parts: Mapping[str, F32], names: Sequence[str], threshold: float, tokenizer: Tokenizer) -> None:
         """Choose among `names`, and give none below the probability `threshold`.
 
         `parts` are: tokens (V, q), by rows of `tokenizer`, and token_scale (q,), special (2, q) for no word and another
-        parameter, kinds (types, k), marks (2 * MARKS, m), hidden_weight (h, 4 * q + k + 2 * m), hidden_bias (h,),
+        parameter, kinds (types, k), marks (2 * MARKS, m), hidden_weight (h, 5 * q + k + 2 * m), hidden_bias (h,),
         span_weight (s, h), span_bias (s,), names_weight (n + COPIES, s), names_bias (n + COPIES,).
         """
         self._parts = parts
@@ -285,18 +292,22 @@ class Namer:
     def spans(self, found: Sequence[Place]) -> F32:
         """Represent parameters, (b, s): names and parameters that belong together have large dot products."""
         parts = self._parts
-        words = self._words([word for place in found for word in place.words])  # (b * 4, q)
+        vectors = self._vectors({word for place in found for word in (*place.words, *place.message)})
+        words = np.stack([vectors[word] for place in found for word in place.words])  # (b * 4, q)
+        # Parameters of one message have the same subject.
+        subjects = {message: _mean(vectors, message) for message in {place.message for place in found}}
+        messages = np.stack([subjects[place.message] for place in found])  # (b, q)
         kinds = parts["kinds"][[place.kind for place in found]]  # (b, k)
         sides = np.array([place.marks for place in found]) + np.array([0, MARKS])
         marks = parts["marks"][sides].reshape(len(found), -1)  # (b, 2 * m)
-        read = np.concatenate([words.reshape(len(found), -1), kinds, marks], axis=1)
+        read = np.concatenate([words.reshape(len(found), -1), messages, kinds, marks], axis=1)
         hidden = np.maximum(read @ parts["hidden_weight"].T + parts["hidden_bias"], 0)  # (b, h)
         return cast("F32", hidden @ parts["span_weight"].T + parts["span_bias"])
 
-    def _words(self, words: Sequence[str]) -> F32:
-        """Represent words by the mean of their tokens, (w, q)."""
-        distinct = [word for word in dict.fromkeys(words) if word and word != PARAMETER]
-        rows = {"": self._parts["special"][0], PARAMETER: self._parts["special"][1]}
+    def _vectors(self, words: Collection[str]) -> dict[str, F32]:
+        """Represent words by the mean of their tokens, (q,)."""
+        distinct = [*({*words} - {"", PARAMETER})]
+        rows: dict[str, F32] = {"": self._parts["special"][0], PARAMETER: self._parts["special"][1]}
         for word, tokens in zip(
             distinct, self._tokenizer.encode_batch(distinct, add_special_tokens=False), strict=True
         ):
@@ -304,7 +315,14 @@ class Namer:
                 rows[word] = self._parts["tokens"][tokens.ids].mean(axis=0) * self._parts["token_scale"]
             else:
                 rows[word] = rows[""]
-        return np.stack([rows[word] for word in words])
+        return rows
+
+
+def _mean(vectors: Mapping[str, F32], words: Sequence[str]) -> F32:
+    """Average the vectors of `words`, (q,); zeros for no word."""
+    if not words:
+        return np.zeros_like(vectors[""])
+    return cast("F32", np.mean([vectors[word] for word in words], axis=0))
 
 
 def _check(path: Path, parts: Mapping[str, Part], names: int, tokens: int) -> None:
@@ -322,7 +340,7 @@ def _check(path: Path, parts: Mapping[str, Part], names: int, tokens: int) -> No
         "special": (2, width),
         "kinds": (len(TYPES), kind),
         "marks": (2 * MARKS, mark),
-        "hidden_weight": (wide, (LEFT + RIGHT) * width + kind + 2 * mark),
+        "hidden_weight": (wide, (LEFT + RIGHT + 1) * width + kind + 2 * mark),
         "hidden_bias": (wide,),
         "span_weight": (span, wide),
         "span_bias": (span,),
