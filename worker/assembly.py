@@ -8,6 +8,7 @@ from typing import Any
 
 import structlog
 
+from worker.announcing import Announcer
 from worker.app import AppSettings, Fail, WorkerApp
 from worker.cache.misses import Misses
 from worker.cache.store import TemplateStore
@@ -150,7 +151,10 @@ class Assembly:
         self.store = self._connect(versions)
         if self.store is not None:
             stack.push_async_callback(self.store.close)
-        misses = {scope: self._misses(scope) for scope in {source.scope for source in self.settings.sources.values()}}
+        misses = {
+            scope: self._misses(scope, producer)
+            for scope in {source.scope for source in self.settings.sources.values()}
+        }
         for of_scope in misses.values():
             await self._warm_up(of_scope)
         for source in self.settings.sources.values():
@@ -173,7 +177,7 @@ class Assembly:
             max_pending=redis.max_pending_templates,
         )
 
-    def _misses(self, scope: str) -> Misses:
+    def _misses(self, scope: str, producer: RecordBatchProducer) -> Misses:
         sources = [source for source in self.settings.sources.values() if source.scope == scope]
         names = {template: names for source in sources for template, names in source.parameter_names.items()}
         cache = TemplateCache(
@@ -188,6 +192,14 @@ class Assembly:
             scope=scope,
             prompt=sources[0].prompt,  # settings have made sure that it is that of all
             stream=self._stream(sources[0].prompt, names),
+            announce=None
+            if self.settings.output.templates_topic is None
+            else Announcer(
+                producer=producer,
+                topic=self.settings.output.templates_topic,
+                source=scope,
+                parser_version=self.version_of(sources[0]),
+            ),
             on_store_error=self.metrics.redis_failed,
         )
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from uuid import uuid4
 
@@ -305,6 +305,20 @@ async def test_rows_of_a_batch_follow_what_settles(make_worker: MakeWorker) -> N
     await worker.resolve([b"user bob left"])
     found = await worker.texts([b"user bob left", b"user eve left", b"user joe left"])
     assert found == ["user <*> left"] * 3
+
+
+async def test_templates_are_announced_before_anyone_has_them(make_worker: MakeWorker) -> None:
+    """New ones, and what took the place of others, are told once, while the cache does not have them."""
+    worker, told = make_worker(settles=True), list[tuple[list[str], int]]()
+
+    async def announce(templates: Sequence[Template], replaced: Mapping[str, str]) -> None:
+        assert not {template.id for template in templates} & {one.id for one in worker.misses.cache.templates()}
+        told.append(([template.text for template in templates], len(replaced)))
+
+    worker.misses.announce = announce
+    for messages in ([b"user bob left"], [b"user eve left", b"user joe left"], [b"user kim left"]):
+        await worker.resolve(messages)
+    assert told == [(["user bob left"], 0), (["user <*> left"], 1)]
 
 
 async def test_a_message_keeps_a_template_whatever_settles(make_worker: MakeWorker) -> None:

@@ -342,6 +342,33 @@ def test_workers_share_what_they_learn(place: Place, redis_server: RedisServer |
 
 
 @needs_weights
+def test_templates_are_announced(place: Place, redis_server: RedisServer | ForeignRedis) -> None:
+    """Every id that an event carries was announced before; of what was replaced the topic tells what came for it."""
+    topic = f"{place.raw}.templates"
+    place.kafka.create_topic(topic, partitions=1)
+    settings = place.settings(redis=redis_server.url, OUTPUT__TEMPLATES_TOPIC=topic)
+    users = ("bob", "eve", "joe", "kim", "pat", "sam", "ann", "max")
+    with running(settings) as worker:
+        place.send([b"disk sda is full"])
+        worker.wait_for(1)
+        place.send([f"session of {user} was closed after {number} s".encode() for number, user in enumerate(users)])
+        worker.wait_for(1 + len(users))
+        assert worker.terminate() == 0
+    with consumer(Kafka(bootstrap_servers=(place.kafka.bootstrap,))) as opened:
+        count = sum(opened.end_offsets([KafkaPartition(topic, 0)]).values())
+    announced = place.read(topic, count)
+    events = place.read(place.events, 1 + len(users))
+    told = [json.loads(record.value) for record in announced]
+    assert [f"default:{one['id']}".encode() for one in told] == [record.key for record in announced]
+    known = {one["id"] for one in told if one["reason"] != "replaced"}
+    for record in events:
+        attributes = json.loads(record.value)["attributes"]
+        assert attributes["log.record.template.id"] in known
+    assert {"new"} <= {one["reason"] for one in told} <= {"new", "settled", "replaced"}
+    assert {one["replaced_by"] for one in told if one["reason"] == "replaced"} <= known
+
+
+@needs_weights
 def test_redis_is_lost_and_comes_back(place: Place, breakable_redis: RedisServer) -> None:
     """Without Redis the worker goes on; it refills one that comes back empty, and then a new worker asks no model."""
     version = checkpoint_version(BASE)

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
@@ -61,6 +61,8 @@ class Misses:
     prompt: str | None = None
     #: What the misses settle on together; None: each keeps the template that the model cut.
     stream: Stream | None = None
+    #: Told of templates that are new here, and of the ids of those that were replaced, before anyone else knows.
+    announce: Callable[[Sequence[Template], Mapping[str, str]], Awaitable[None]] | None = None
     #: Told of the operation that Redis did not answer.
     on_store_error: Callable[[str], None] | None = None
     counts: MissCounts = field(default_factory=MissCounts)
@@ -163,7 +165,12 @@ class Misses:
     async def _learn(
         self, texts: Texts, headers: Headers, matches: Matches, learned: Sequence[Learned], replaced: Mapping[str, str]
     ) -> Matches:
-        """Publish and keep templates, let go of those that were `replaced`, and look the batch's misses up again."""
+        """Publish and keep templates, let go of those that were `replaced`, and look the batch's misses up again.
+
+        They are announced first, so that no event of any worker carries an id that was not; one that another worker's
+        template makes needless then was announced in vain.
+        """
+        await self._announce(learned, replaced)
         while self.store is not None and (learned or replaced):
             # Two workers that miss the same message at once end with one template: the first one's.
             matches = self.cache.look_up(texts, headers, only=matches, tier=TIER_STORE)
@@ -185,6 +192,15 @@ class Misses:
             self.cache.remove(template_id)
         matches = self.cache.without_removed(matches)
         return self.cache.look_up(texts, headers, only=matches, tier=TIER_MODEL)
+
+    async def _announce(self, learned: Sequence[Learned], replaced: Mapping[str, str]) -> None:
+        """Tell of templates that are new, and of those that others go into."""
+        if self.announce is None:
+            return
+        new = {one.id: one for one, _ in learned if one.id in replaced.values() or self.cache.find(one.id) is None}
+        known = {one: found for one in replaced.values() if one not in new and (found := self.cache.find(one))}
+        if new or replaced:
+            await self.announce([*new.values(), *known.values()], replaced)
 
     def _was_found(self, matches: Matches, learned: Learned) -> bool:
         """Tell whether a template of another worker has answered the miss that this one was learned for."""

@@ -81,7 +81,8 @@ def _input_topics(settings: Settings, partitions: dict[str, int], read: set[str]
 
 
 def _output_topics(settings: Settings, admin: Admin, partitions: dict[str, int], widest: int) -> Iterator[Finding]:
-    for topic in (settings.output.topic, settings.output.dead_letter_topic):
+    output = settings.output
+    for topic in filter(None, (output.topic, output.dead_letter_topic, output.templates_topic)):
         subject = f"topic {topic}"
         if topic not in partitions:
             advice = f"create it with {widest} partitions or more, or run `logloom check --create-topics`"

@@ -16,6 +16,7 @@ def find(settings: Settings, *, needs_sources: bool) -> Iterator[Mistake]:
     yield from _security(settings)
     yield from _times(settings)
     yield from _sizes(settings)
+    yield from _outputs(settings)
     yield from _topics(settings)
     yield from _prompts(settings)
     for name, source in settings.sources.items():
@@ -72,10 +73,17 @@ def _sizes(settings: Settings) -> Iterator[Mistake]:
         yield Mistake(paths=(("limits", "max_line_bytes"), ("limits", "max_record_bytes")), text=text)
 
 
-def _topics(settings: Settings) -> Iterator[Mistake]:
+def _outputs(settings: Settings) -> Iterator[Mistake]:
     if settings.output.topic == settings.output.dead_letter_topic:
         text = f"both are {settings.output.topic!r}; consumers of events can't read dead letters"
         yield Mistake(paths=(("output", "topic"), ("output", "dead_letter_topic")), text=text)
+    for other in ("topic", "dead_letter_topic"):
+        if settings.output.templates_topic == getattr(settings.output, other):
+            text = f"both are {settings.output.templates_topic!r}; what tells of templates needs a topic of its own"
+            yield Mistake(paths=(("output", other), ("output", "templates_topic")), text=text)
+
+
+def _topics(settings: Settings) -> Iterator[Mistake]:
     claims: dict[tuple[str, str], list[Path]] = defaultdict(list)
     for name, source in settings.sources.items():
         for topic in dict.fromkeys(source.topics):
@@ -85,7 +93,7 @@ def _topics(settings: Settings) -> Iterator[Mistake]:
     for (kind, text), paths in claims.items():
         if len(paths) > 1:
             yield Mistake(paths=tuple(paths), text=f"the {kind} {text!r} is claimed by {len(paths)} sources; keep one")
-        for output in ("topic", "dead_letter_topic"):
+        for output in ("topic", "dead_letter_topic", "templates_topic"):
             if kind == "topic" and text == getattr(settings.output, output):
                 loop = f"{text!r} is read and written: a loop; name another topic"
                 yield Mistake(paths=(*paths, ("output", output)), text=loop)

@@ -98,6 +98,8 @@ class Output(Group):
     """Topic of the events."""
     dead_letter_topic: Topic = "logloom.dead-letters"
     """Topic of the raw logs that can't become events."""
+    templates_topic: Maybe[Topic] = None
+    """Topic that tells which templates are found and which replace which; none where nothing is set."""
     format: Lower[Literal["json", "msgpack"]] = "json"
     """How an event is written."""
     compression: Lower[Literal["none", "gzip", "snappy", "lz4", "zstd"]] = "none"
@@ -359,7 +361,8 @@ class Settings(Group):
     @property
     def own_topics(self) -> frozenset[str]:
         """The topics that Logloom writes: never read, whatever pattern they fit."""
-        return frozenset({self.output.topic, self.output.dead_letter_topic})
+        output = self.output
+        return frozenset({output.topic, output.dead_letter_topic, output.templates_topic or output.topic})
 
     def subscription(self) -> frozenset[str] | re.Pattern[str]:
         """Give what to subscribe to: names, or where any source has a pattern one pattern for all."""
