@@ -157,6 +157,18 @@ def test_candidates_are_bounded(candidates: int, characters: int) -> None:
     assert rare == stream.hear([miss("a rare one came")]).answers[0]
 
 
+def test_what_settled_outlasts_its_candidates() -> None:
+    """A template whose candidates had to go but for one stays what they settled on together."""
+    stream = Stream(Names(), max_candidates=60)
+    users = [miss(f"user {name} left") for name in ("bob", "eve", "joe", "kim", "pat", "sam", "ann", "max")]
+    settled = stream.hear(users).answers[0]
+    words = [f"{first}{second}" for first in "abcdefghijklmnop" for second in "qrstuvwxyz"]
+    for number in range(120):
+        change = stream.hear([miss(" ".join(words[number : number + 5 + number % 3]), doubt=-6.0)])
+        assert settled.id not in change.replaced
+    assert [settled] == list(stream.hear([miss("user tom left")]).answers)
+
+
 @given(
     st.lists(
         st.lists(

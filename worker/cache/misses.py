@@ -181,6 +181,7 @@ class Misses:
                 if news.is_written:
                     break
                 await self.receive(news)
+                learned = [(one, row) for one, row in learned if row is not None or one.id not in news.replaced]
             except StoreUnavailable:
                 self._failed_store("publish")  # it keeps them and writes them when Redis is back
                 break

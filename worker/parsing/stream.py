@@ -64,6 +64,13 @@ class _Heard:
     lot: bytes
     template: Template
 
+    def give(self) -> None:
+        """Take the template for what a person said of the message."""
+        candidate = self.row.candidate
+        if not candidate.is_given:
+            spans = matched(self.template, candidate.text) or ()
+            self.row = row_of(replace(candidate, spans=spans, is_given=True))
+
 
 class Stream:
     """The candidates of one source, bounded, and the templates that they settle on. Not for several threads at once."""
@@ -109,7 +116,8 @@ class Stream:
         for miss in misses:
             if miss.candidate is not None:
                 self._take(miss, miss.candidate)
-        if self._unsettled > (_GROWTH * len(self._heard) if len(self._heard) > _FEW else 0):
+        enough = _GROWTH * len(self._heard) if len(self._heard) > _FEW else 0
+        if self._unsettled > enough or self._is_full:
             self._settle()
         answers = [self._answer(miss) for miss in misses]
         known = {template.id: template for _, template in before}
@@ -124,7 +132,8 @@ class Stream:
         for heard, template in before:
             if template.id not in after and template.id not in self._fixed:
                 moves[template.id][heard.template.id] += 1
-        self._forget()
+        if self._is_full:
+            self._forget()
         return Change(
             answers=tuple(answers),
             others=tuple(others),
@@ -187,10 +196,9 @@ class Stream:
         made |= {template.id: template for template in names if template is not None}
         for one in heard:
             one.template = self._standing(made[one.template.id], encoded(one.row.candidate.text))
-            if self._pinned & {one.template.id, one.template.text} and not one.row.candidate.is_given:
+            if self._pinned & {one.template.id, one.template.text}:
                 self._fixed.add(one.template.id)
-                spans = matched(one.template, one.row.candidate.text) or ()
-                one.row = row_of(replace(one.row.candidate, spans=spans, is_given=True))
+                one.give()
         self._unsettled = 0
 
     def _standing(self, template: Template, message: bytes) -> Template:
@@ -204,10 +212,15 @@ class Stream:
             template = other
         return template
 
+    @property
+    def _is_full(self) -> bool:
+        return len(self._heard) > self._max_candidates or self.characters > self._max_characters
+
     def _forget(self) -> None:
-        """Keep the bounds: the more candidates a template has the sooner they go, by lot."""
-        if len(self._heard) <= self._max_candidates and self.characters <= self._max_characters:
-            return
+        """Keep the bounds: the more candidates a template has the sooner they go, by lot.
+
+        The few that stay would not settle on it again, so that they are given from now on.
+        """
         taken = Counter[str]()
         ranked = list[tuple[int, bytes, str]]()
         for text, heard in sorted(self._heard.items(), key=lambda item: item[1].lot):
@@ -219,7 +232,11 @@ class Stream:
             if size > _KEPT * self._max_characters:
                 break
             kept.add(text)
+        thinned = {heard.template.id for text, heard in self._heard.items() if text not in kept}
         self._heard = {text: heard for text, heard in self._heard.items() if text in kept}
+        for heard in self._heard.values():
+            if heard.template.id in thinned:
+                heard.give()
 
 
 def _covers(known: Template | None, template: Template) -> bool:
