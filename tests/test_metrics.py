@@ -33,6 +33,14 @@ def test_hits_by_tier_and_misses() -> None:
     assert _value(metrics, "misses_total", source="web") == 2
 
 
+def test_messages_by_type() -> None:
+    """A message of no type counts as none."""
+    metrics = Metrics()
+    metrics.typed("web", {"timeout": 2, "": 3})
+    assert _value(metrics, "typed_total", source="web", type="timeout") == 2
+    assert _value(metrics, "typed_total", source="web", type="none") == 3
+
+
 def test_events_and_dead_letters() -> None:
     """Events count by source, dead letters by source and reason."""
     metrics = Metrics()

@@ -109,6 +109,41 @@ def test_several_sources_in_file_and_variables(tmp_path: Path) -> None:
     assert db.resource == {"service.name": "db", "host.name": "h1"}
 
 
+@pytest.mark.parametrize(
+    ("written", "types"),
+    [
+        ("default", {}),
+        ("none", None),
+        ("timeout, disk failure", {"timeout": (), "disk failure": ()}),
+        ('["a, b"]', {"a, b": ()}),
+        ('{"timeout": [], "paid": "an invoice was paid"}', {"timeout": (), "paid": ("an invoice was paid",)}),
+    ],
+)
+def test_types_are_names_or_names_with_words(written: str, types: dict[str, tuple[str, ...]] | None) -> None:
+    """Without any, the types that ship are asked for."""
+    settings = load(environment={"LOGLOOM_SOURCES__A__TOPICS": "a", "LOGLOOM_SOURCES__A__TYPES": written})
+    assert types == settings.sources["a"].types
+    assert load(environment={"LOGLOOM_TOPICS": "a"}).sources["default"].types == {}
+
+
+@pytest.mark.parametrize("written", ["[]", "x" * 65, ",".join(f"t{number}" for number in range(65)), "[7]"])
+def test_types_that_can_t_be_labels_are_refused(written: str) -> None:
+    """No types at all, long names, too many."""
+    with pytest.raises(WrongSettings, match="types"):
+        load(environment={"LOGLOOM_SOURCES__A__TOPICS": "a", "LOGLOOM_SOURCES__A__TYPES": written})
+
+
+def test_sources_of_one_scope_need_the_same_types() -> None:
+    """They share templates, which have one type."""
+    environment = {
+        f"LOGLOOM_SOURCES__{name}__{setting}": value
+        for name, types in (("A", "timeout"), ("B", "startup"))
+        for setting, value in (("TOPICS", name.lower()), ("TEMPLATE_SCOPE", "shared"), ("TYPES", types))
+    }
+    with pytest.raises(WrongSettings, match="the same types"):
+        load(environment=environment)
+
+
 def test_source_of_a_topic() -> None:
     """Who names a topic gets it; then patterns in their order; what Logloom writes is never read."""
     settings = load(
@@ -348,7 +383,7 @@ def test_every_setting_is_described() -> None:
     """The table names every setting with a default, what is allowed and a meaning."""
     rows = [line for line in describe().splitlines() if line.startswith("| `")]
     names = [row.split("|")[1].strip(" `") for row in rows]
-    assert len(rows) == 81
+    assert len(rows) == 82
     assert {"bootstrap_servers", "topic_pattern", "parameter_names", "port"} <= set(names)
     assert all(len([cell for cell in row.split(" | ") if cell.strip(" |")]) == 5 for row in rows)
 

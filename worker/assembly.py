@@ -20,6 +20,7 @@ from worker.errors import StoreUnavailable, WrongModel
 from worker.health import HealthServer
 from worker.metrics import Metrics
 from worker.parsing.headers import format_of
+from worker.parsing.message_types import Typer
 from worker.parsing.microbatch import MicroBatcher
 from worker.parsing.parser import EncoderParser
 from worker.parsing.stream import Stream
@@ -180,10 +181,12 @@ class Assembly:
     def _misses(self, scope: str, producer: RecordBatchProducer) -> Misses:
         sources = [source for source in self.settings.sources.values() if source.scope == scope]
         names = {template: names for source in sources for template, names in source.parameter_names.items()}
+        types = sources[0].types  # as the prompt
         cache = TemplateCache(
             max_templates=self.settings.cache.max_templates,
             max_fingerprints=self.settings.cache.max_fingerprints,
             parameter_names=names,
+            typer=None if types is None else Typer.load(types),
         )
         return Misses(
             cache=cache,

@@ -1,11 +1,11 @@
 """What the worker counts, for Prometheus. Called once a batch, never once a record; the registry is its own object.
 
-Labels are bounded: sources, tiers, reasons and operations are fixed by the settings and the code, topics and
+Labels are bounded: sources, types, tiers, reasons and operations are fixed by the settings and the code, topics and
 partitions by what this worker is assigned.
 """
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -94,6 +94,9 @@ class Metrics:
         self._event_bytes = counter("event_bytes_total", "Bytes of produced record batches of events.", "source")
         self._dead_letters = counter("dead_letters_total", "Dead letters by reason.", "source", "reason")
         self._hits = counter("hits_total", "Messages whose template the cache knew, by tier.", "source", "tier")
+        self._typed = counter(
+            "typed_total", "Messages that became events, by type; none for no type.", "source", "type"
+        )
         self._misses = counter("misses_total", "Messages that went on to the model.", "source")
         self._micro_batch_rows = histogram("micro_batch_rows", "Messages of a micro-batch.", _ROW_BUCKETS)
         self._micro_batch_tokens = histogram(
@@ -147,6 +150,11 @@ class Metrics:
         misses = int(counts.sum()) - sum(int(counts[tier]) for tier in HIT_TIERS)
         if misses:
             self._misses.labels(source).inc(misses)
+
+    def typed(self, source: str, types: Mapping[str, int]) -> None:
+        """Count messages by type, empty for none. Settings bound how many types a source has."""
+        for name, count in types.items():
+            self._typed.labels(source, name or "none").inc(count)
 
     def produced(
         self,

@@ -4,7 +4,7 @@ import hashlib
 import os
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Self
@@ -23,6 +23,7 @@ from worker.codec.header_finder import HeaderFinder
 from worker.columns.layout import Events, Records, Texts
 from worker.errors import Unparsable, WrongSettings
 from worker.parsing.lazy import LazyParser
+from worker.parsing.message_types import Typer
 from worker.parsing.microbatch import MicroBatcher
 from worker.parsing.parser import EncoderParser, checkpoint_version
 from worker.parsing.stream import Stream
@@ -59,9 +60,12 @@ class FileParser:
         model: str | None = "base",
         device: str = "auto",
         prompt: str | None = None,
+        types: Mapping[str, Sequence[str]] | None = None,
         forget: bool = False,
     ) -> Self:
         """Prepare everything but the model, which is loaded at the first miss.
+
+        `types`: the message types to tell apart, each with words for it; an empty table: those that ship; None: none.
 
         Raises WrongFormat, WrongSettings or WrongModel.
         """
@@ -73,7 +77,11 @@ class FileParser:
             lazy = LazyParser(partial(checkpoint_version, model), lambda: EncoderParser.load(model, device=device))
             micro_batcher = MicroBatcher(lazy, deadline_seconds=0.0)
             stream = Stream(lazy, prompt=prompt)
-        cache = TemplateCache(max_templates=_MAX_TEMPLATES, max_fingerprints=_MAX_FINGERPRINTS)
+        cache = TemplateCache(
+            max_templates=_MAX_TEMPLATES,
+            max_fingerprints=_MAX_FINGERPRINTS,
+            typer=None if types is None else Typer.load(types),
+        )
         memory = None if forget else TemplateFile(templates_folder() / version / f"{_file_name(source)}.msgpack")
         for template in memory.read() if memory is not None else ():
             cache.add(template)

@@ -47,6 +47,8 @@ class WrittenRows:
     #: The buffer is the writer's own: good until the source writes again.
     events: Events
     matches: Matches
+    #: How many events have which message type; empty for none.
+    types: Mapping[str, int]
     #: Rows that have a text and no template.
     unparsable: list[int]
 
@@ -108,8 +110,9 @@ class SourcePath:
                 observed_ns=self._clock_ns(),
                 terminator=terminator,
             )
+            types = self.misses.cache.types_of(matches.template[(matches.template >= 0) & (texts.length >= 0)])
         unparsable = np.flatnonzero((matches.template < 0) & (texts.length >= 0)).tolist()
-        return WrittenRows(events=events, matches=matches, unparsable=unparsable)
+        return WrittenRows(events=events, matches=matches, types=types, unparsable=unparsable)
 
     def _writer_of(self, formats: tuple[HeaderFormat, ...]) -> EventWriter:
         """Return the writer for `formats`; `auto` changes them while it looks at the first lines."""
@@ -317,6 +320,7 @@ class Pipeline:
             events, covered = int(is_event.sum()), int(joined.covers[is_event].sum())
             times = records.timestamp[texts.record[is_event]]
             self._metrics.looked_up(self.path.name, rows.matches.tier[is_event])
+            self._metrics.typed(self.path.name, rows.types)
         sends += [await self._bury(letter) for letter in dead]
         before = progress.settled
 

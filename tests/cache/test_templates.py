@@ -1,6 +1,7 @@
 """The bounded cache of one scope: what it finds, what it forgets, and that event writers know the same rows."""
 
 import gc
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,6 +12,7 @@ from tests.columns_of import messages_of
 from worker.cache.templates import TemplateCache
 from worker.columns.events import EventWriter
 from worker.columns.layout import TIER_STORE, Matches
+from worker.parsing.message_types import Typer
 from worker.parsing.templates import Template
 
 
@@ -121,6 +123,18 @@ def test_parameters_are_named_as_declared() -> None:
     for template in (by_text, by_id, Template.from_text("c <*>")):
         cache.add(template)
     assert [template.names for template in cache.templates()] == [("first", ""), ("one",), ("",)]
+
+
+def test_templates_get_their_type_as_they_come() -> None:
+    """Rows are counted by the type of their template, empty for none; a new list of types holds for known templates."""
+    first = TemplateCache(max_templates=10, max_fingerprints=64, typer=Typer.load())
+    for text in ("read timed out after <*> ms", "authentication failed for user <*>", "a <*>"):
+        first.add(Template.from_text(text))
+    assert Counter({"timeout": 2, "authentication failure": 1, "": 1}) == first.types_of(np.array([0, 1, 0, 2]))
+    later = TemplateCache(max_templates=10, max_fingerprints=64, typer=Typer.load({"timeout": []}))
+    for template in first.templates():
+        later.add(template)
+    assert ["timeout", "", ""] == [template.type for template in later.templates()]
 
 
 def test_removing_what_is_not_there_does_nothing() -> None:

@@ -34,6 +34,8 @@ class Row:
     spans: tuple[tuple[int, int], ...] = ()
     names: tuple[str, ...] | None = None
     confidence: float = 0.98
+    type: str = ""
+    type_confidence: float = 0.0
     has_template: bool = True
     is_dead: bool = False
     tier: int = TIER_FINGERPRINT
@@ -58,6 +60,8 @@ class Row:
             spacious=(True,) * len(self.spans),
             names=self.names or ("",) * len(self.spans),
             confidence=self.confidence,
+            type=self.type,
+            type_confidence=self.type_confidence,
         )
 
 
@@ -234,6 +238,8 @@ def rows(draw: st.DrawFn) -> Row:
         spans=tuple(zip(edges[::2], edges[1::2], strict=True)),
         names=tuple(draw(st.lists(st.sampled_from(["", "address", 'an "odd" näme']), min_size=count, max_size=count))),
         confidence=draw(st.floats(0, 1)),
+        type=draw(st.sampled_from(["", "timeout", 'an "odd" tÿpe'])),
+        type_confidence=draw(st.floats(0, 1)),
         has_template=draw(st.integers(0, 9)) > 0,
         is_dead=draw(st.integers(0, 9)) == 0,
         tier=draw(st.sampled_from([TIER_FINGERPRINT, TIER_MODEL])),

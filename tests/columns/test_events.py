@@ -255,6 +255,13 @@ def test_only_the_model_is_a_miss() -> None:
     assert caches == ["hit", "hit", "hit", "miss"]
 
 
+def test_a_message_type_stands_with_its_confidence() -> None:
+    """A template's type stands in the event; without one both attributes are absent."""
+    attributes = only_event(Row(message=b"x", type='disk "error"', type_confidence=0.912345))["attributes"]
+    assert ('disk "error"', 0.9123) == (attributes["log.record.type"], attributes["log.record.type.confidence"])
+    assert {"log.record.type", "log.record.type.confidence"}.isdisjoint(only_event(Row(message=b"x"))["attributes"])
+
+
 def test_files_have_no_topic() -> None:
     """Lines of a file come without records, topic, partition and offset."""
     compiled = writer()

@@ -6,9 +6,12 @@ from contextlib import contextmanager
 from dataclasses import replace
 from weakref import WeakSet
 
+import numpy as np
+
 from worker.columns.events import EventWriter
-from worker.columns.layout import Headers, Matches, Texts
+from worker.columns.layout import I64, Headers, Matches, Texts
 from worker.columns.matching import TemplateTable
+from worker.parsing.message_types import Typer
 from worker.parsing.templates import Template
 
 #: One table serves one scope.
@@ -28,14 +31,20 @@ class TemplateCache:
         max_templates: int,
         max_fingerprints: int,
         parameter_names: Mapping[str, Sequence[str]] | None = None,
+        typer: Typer | None = None,
     ) -> None:
-        """Prepare an empty cache. `parameter_names`: a template's text or id to the names that its parameters get."""
+        """Prepare an empty cache. `parameter_names`: a template's text or id to the names that its parameters get.
+
+        `typer` decides the message type of each template as it comes, whichever worker found it: a changed list of
+        types holds from the start on for those that are known, too.
+        """
         # Pages that are never touched cost no memory.
         self._table = TemplateTable(capacity=max_templates + _HEADROOM, fingerprint_capacity=max_fingerprints)
         self._capacity = max_templates
         # A writer goes when its source has another: only a batch that still waits holds on to it.
         self._writers: WeakSet[EventWriter] = WeakSet()
         self._parameter_names = dict(parameter_names or {})
+        self._typer = typer
         self._in_use: Counter[int] = Counter()
         #: Rows of templates that were removed, which batches in work may still need.
         self._hidden: list[int] = []
@@ -53,7 +62,8 @@ class TemplateCache:
         """Keep `template` and return its row; a full cache first forgets those that were not used for longest."""
         if len(self._table) >= self._capacity:
             self._evict()
-        row = self._table.add(replace(self._named(template), candidate=None), _SCOPE)
+        named = replace(self._named(template), candidate=None)
+        row = self._table.add(named if self._typer is None else self._typer.typed(named), _SCOPE)
         for writer in self._writers:
             writer.set_template(row, self._table.template(row))
         return row
@@ -65,6 +75,14 @@ class TemplateCache:
         if only is None or tier is None:
             return self._table.look_up(texts, headers, _SCOPE)
         return self._table.look_up(texts, headers, _SCOPE, only=only, tier=tier)
+
+    def types_of(self, rows: I64) -> Counter[str]:
+        """Count the message types of rows that are in use, (n,); empty for none."""
+        counts = np.bincount(rows)
+        types = Counter[str]()
+        for row in np.flatnonzero(counts).tolist():
+            types[self._table.template(row).type] += int(counts[row])
+        return types
 
     def remove(self, template_id: str) -> None:
         """Let no message find a template any more; what was found keeps it for as long as a batch is in work."""

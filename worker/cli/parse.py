@@ -2,7 +2,7 @@
 
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -30,6 +30,12 @@ _CHUNK_BYTES = 4 << 20
 @click.option("--zone", default="UTC", show_default=True, help="Zone of timestamps that name none.")
 @click.option("--model", default="base", show_default=True, help="Checkpoint folder or Hugging Face name; or none.")
 @click.option("--prompt", metavar="NAME", help="Prompt of the checkpoint, as a source's setting `prompt`.")
+@click.option(
+    "--types",
+    default="default",
+    show_default=True,
+    help="Message types to tell apart, as a source's setting `types`: default, none, or names with commas.",
+)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
 @click.option("--forget", is_flag=True, help="Do not use templates of earlier runs.")
 @click.option(
@@ -43,6 +49,7 @@ def command(
     zone: str,
     model: str,
     prompt: str | None,
+    types: str,
     device: str,
     forget: bool,
     as_json: bool | None,
@@ -72,12 +79,26 @@ def command(
         model=None if model == "none" else model,
         device=device,
         prompt=prompt,
+        types=_message_types(types),
         forget=forget,
     )
     try:
         asyncio.run(_parse(parser, file, _as_json if as_json else _as_text()))
     except BrokenPipeError:  # `logloom parse FILE | head` is no mistake
         sys.stderr.close()
+
+
+def _message_types(written: str) -> Mapping[str, tuple[str, ...]] | None:
+    """Read what the setting `types` takes. Raises click.BadParameter."""
+    from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415  --help must not wait for it
+
+    from worker.settings.kinds import AskedTypes  # noqa: PLC0415  the same
+
+    adapter: TypeAdapter[Mapping[str, tuple[str, ...]] | None] = TypeAdapter(AskedTypes)
+    try:
+        return adapter.validate_python(written)
+    except ValidationError as exc:
+        raise click.BadParameter("; ".join(error["msg"] for error in exc.errors()), param_hint="--types") from exc
 
 
 def _name_of(file: BinaryIO) -> str:

@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
 
@@ -91,6 +91,8 @@ def show_command(*, template_id: str, scopes: tuple[str, ...], parser: str | Non
         click.echo(f"id          {template.id}\nscope       {printable(stored.scope)}")
         click.echo(f"parser      {printable(stored.parser)}\ntemplate    {printable(template.text)}")
         click.echo(f"confidence  {template.confidence:.3f}")
+        if template.type:
+            click.echo(f"type        {printable(template.type)} ({template.type_confidence:.3f})")
         for number, (name, spacious) in enumerate(zip(template.names, template.spacious, strict=True), start=1):
             space = "may hold white space" if spacious else "one word"
             click.echo(f"parameter {number} {printable(name) or '(no name)'}, {space}")
@@ -120,6 +122,8 @@ def _as_json(stored: Stored) -> dict[str, Any]:
         "parser": stored.parser,
         "template": template.text,
         "confidence": round(template.confidence, 4),
+        "type": template.type or None,
+        "type_confidence": round(template.type_confidence, 4),
         "parameters": [
             {"name": name or None, "spacious": spacious}
             for name, spacious in zip(template.names, template.spacious, strict=True)
@@ -134,8 +138,21 @@ def _templates(settings: "Settings", scopes: tuple[str, ...], parser: str | None
     """
     if settings.redis.url is None:
         raise LogloomError("no Redis: set redis.url (LOGLOOM_REDIS__URL); without it each worker keeps its own")
-    found = asyncio.run(_load(settings.redis, scopes, parser))
-    yield from sorted(found, key=lambda stored: (stored.scope, stored.parser, stored.template.text))
+    from worker.parsing.message_types import Typer  # noqa: PLC0415  --help must not wait for it
+
+    found = sorted(
+        asyncio.run(_load(settings.redis, scopes, parser)),
+        key=lambda stored: (stored.scope, stored.parser, stored.template.text),
+    )
+    types = {source.scope: source.types for source in settings.sources.values()}
+    typers: dict[str, Typer | None] = {}
+    for stored in found:
+        scope = stored.scope
+        if scope not in typers:
+            asked = types.get(scope, {})
+            typers[scope] = None if asked is None else Typer.load(asked)
+        typer = typers[scope]
+        yield stored if typer is None else replace(stored, template=typer.typed(stored.template))
 
 
 async def _load(redis: "Redis", scopes: tuple[str, ...], parser: str | None) -> list[Stored]:

@@ -108,6 +108,9 @@ class ReferenceEventWriter:
             attributes["logloom.parser"] = parser_version
             attributes["logloom.cache"] = "miss" if matches.tier[row] == TIER_MODEL else "hit"
             attributes["logloom.confidence"] = round(template.confidence, 4)
+            if template.type:
+                attributes["log.record.type"] = template.type
+                attributes["log.record.type.confidence"] = round(template.type_confidence, 4)
             event["attributes"] = attributes
             written += self._encode(event) + terminator
             length[row] = len(written) - start[row]

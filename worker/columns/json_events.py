@@ -86,10 +86,17 @@ def template_pieces(template: Template, attribute: str) -> list[bytes]:
     return [
         b'%b:%b,"log.record.template.id":"%b","log.record.parameters":['
         % (_text(attribute), _text(template.text), template.id.encode()),
-        orjson.dumps(round(template.confidence, 4)),
+        orjson.dumps(round(template.confidence, 4)) + _message_type(template),
         *(b',"name":%b,"start":' % _text(name) if name else b',"start":' for name in template.names),
         *(b',%b:"' % _text(name) if name else b"" for name in parameter_attributes(template.names)),
     ]
+
+
+def _message_type(template: Template) -> bytes:
+    if not template.type:
+        return b""
+    confidence = orjson.dumps(round(template.type_confidence, 4))
+    return b',"log.record.type":%b,"log.record.type.confidence":%b' % (_text(template.type), confidence)
 
 
 def prepare(texts: Texts) -> tuple[Texts, I64]:

@@ -33,8 +33,8 @@ _HEAD, _CONFIDENCE, _FIRST_NAME = range(3)
 
 #: Most bytes of a parameter beside its value and its name: pieces, two integers and the lengths of map and value.
 _PARAMETER_ROOM = 160
-#: Members of the attributes that are always there, and those of a record's place.
-_ATTRIBUTES, _PLACE_ATTRIBUTES = 7, 3
+#: Members of the attributes that are always there, those of a record's place, and those of a message type.
+_ATTRIBUTES, _PLACE_ATTRIBUTES, _TYPE_ATTRIBUTES = 7, 3, 2
 
 
 def _pack(*values: object) -> bytes:
@@ -43,6 +43,7 @@ def _pack(*values: object) -> bytes:
 
 _START = _pack("start")
 _START_BYTES = len(_START)
+_CONFIDENCE_BYTES = len(_pack(1.0))
 
 
 def fixed_pieces(resource: Mapping[str, object], fields: Sequence[Sequence[str]]) -> list[bytes]:
@@ -81,10 +82,15 @@ def batch_pieces(
 
 def template_pieces(template: Template, attribute: str) -> list[bytes]:
     """Render what holds for one template; `attribute` is the name under which events carry it."""
+    message_type = b""
+    if template.type:
+        message_type = _pack(
+            "log.record.type", template.type, "log.record.type.confidence", round(template.type_confidence, 4)
+        )
     head = _pack(attribute, template.text, "log.record.template.id", template.id, "log.record.parameters")
     return [
         head + cast("bytes", msgpack.Packer().pack_array_header(len(template.names))),
-        _pack(round(template.confidence, 4)),
+        _pack(round(template.confidence, 4)) + message_type,
         *(_pack("name", name) + _START if name else _START for name in template.names),
         *(_pack(name) if name else b"" for name in parameter_attributes(template.names)),
     ]
@@ -269,6 +275,9 @@ def write_rows(
         for parameter in range(first, first + count):
             text += 2 * max(parameter_end[parameter] - parameter_start[parameter], 0)
         members = _ATTRIBUTES + attribute_count[row] + (_PLACE_ATTRIBUTES if with_offset else 0)
+        confidence = piece + _CONFIDENCE
+        if template_edges[confidence + 1] - template_edges[confidence] > _CONFIDENCE_BYTES:
+            members += _TYPE_ATTRIBUTES
         first_attribute = piece + _FIRST_NAME + count
         for name in range(first_attribute, first_attribute + count):
             members += 1 if template_edges[name + 1] > template_edges[name] else 0

@@ -26,7 +26,7 @@ class Pieces(NamedTuple):
 
 
 class Fragments(NamedTuple):
-    """The pieces of each template: what precedes its parameters, its confidence, then two per parameter."""
+    """The pieces of each template: what precedes its parameters, its confidence and type, then two per parameter."""
 
     buffer: U8
     edges: I64

@@ -60,6 +60,10 @@ class Template:
     confidence: float = 1.0
     #: The message that a parser cut it from, as its neighbours will want to hear it. Not part of the identity.
     candidate: "Candidate | None" = field(default=None, compare=False, repr=False)
+    #: What kind of message it is, empty for none, and how sure that is, 0 to 1. Not part of the identity: each worker
+    #: decides by its own settings.
+    type: str = field(default="", compare=False)
+    type_confidence: float = field(default=0.0, compare=False)
 
     @cached_property
     def id(self) -> str:

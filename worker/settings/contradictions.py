@@ -110,6 +110,9 @@ def _prompts(settings: Settings) -> Iterator[Mistake]:
         if len({source.prompt for source in sources}) > 1:
             text = f"sources of the scope {scope!r} share their templates, so they need the same prompt, or none"
             yield Mistake(paths=tuple(("sources", source.name, "prompt") for source in sources), text=text)
+        if any(source.types != sources[0].types for source in sources):
+            text = f"sources of the scope {scope!r} share their templates, so they need the same types"
+            yield Mistake(paths=tuple(("sources", source.name, "types") for source in sources), text=text)
 
 
 def _path(settings: Settings, source: str, name: str) -> Path:

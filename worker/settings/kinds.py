@@ -61,6 +61,33 @@ def _pairs(written: Any) -> Any:
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 
+def _message_types(written: Any) -> Any:
+    """Read `default` as an empty table, `none` as None, and a list as a table without words."""
+    if isinstance(written, str) and written.strip().lower() in {"default", "none", ""}:
+        return {} if written.strip().lower() == "default" else None
+    if not isinstance(written, Mapping):
+        written = _from_json(written) if isinstance(written, str) and written.lstrip()[:1] == "{" else _listed(written)
+    if isinstance(written, list | tuple):
+        if not written:
+            raise ValueError("empty: write none for no types")
+        return dict.fromkeys(written, ())
+    if not isinstance(written, Mapping):
+        return written
+    return {name: (words,) if isinstance(words, str) else words for name, words in written.items()}
+
+
+def _type_names(types: Mapping[str, tuple[str, ...]] | None) -> Mapping[str, tuple[str, ...]] | None:
+    """Accept as many types as a metric's label may have."""
+    if types is None:
+        return None
+    if len(types) > _MOST_TYPES:
+        raise ValueError(f"{len(types)} types: {_MOST_TYPES} at most, each is a series of the metrics")
+    for name in types:
+        if not (0 < len(name.strip()) <= _LONGEST_TYPE and name.isprintable()):
+            raise ValueError(f"{name!r} is no type: up to {_LONGEST_TYPE} printable characters")
+    return types
+
+
 def _from_json(written: str) -> Any:
     try:
         return json.loads(written)
@@ -148,6 +175,9 @@ def _device(written: str) -> str:
     return written
 
 
+#: What bounds the metrics: types of one source, and characters of one.
+_MOST_TYPES, _LONGEST_TYPE = 64, 64
+
 Maybe = Annotated[T | None, BeforeValidator(_none)]
 #: A literal whose case does not matter.
 Lower = Annotated[T, BeforeValidator(_lowered)]
@@ -187,4 +217,10 @@ ParameterNames = Annotated[
     Mapping[str, tuple[str, ...]],
     BeforeValidator(_pairs),
     Allowed(text="a table of arrays: template (its text or id) to the names of its parameters"),
+]
+AskedTypes = Annotated[
+    Mapping[str, tuple[Text, ...]] | None,
+    BeforeValidator(_message_types),
+    AfterValidator(_type_names),
+    Allowed(text="default, none, names (an array, or text with commas), or a table: name to words or examples of it"),
 ]

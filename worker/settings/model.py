@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from worker.settings.kinds import (
     Addresses,
     Allowed,
+    AskedTypes,
     Attributes,
     Device,
     Encoding,
@@ -313,6 +314,8 @@ class Source(Group):
     """Resource attributes of every event, such as `service.name`."""
     parameter_names: ParameterNames = {}
     """Names for the parameters of a template, instead of those that the model gives."""
+    types: AskedTypes = {}
+    """Types of messages to tell apart, in words; sources of one scope need the same."""
 
     @property
     def scope(self) -> str:

@@ -1,0 +1,327 @@
+"""Teach message types: in words, by what keywords say of the templates of open-source programs. Nothing is labelled.
+
+Writes a run folder: `configuration.json`, `types.safetensors`, which is what `worker/models` ships, and `report.json`
+with the figures on `training/types`. Keywords label every template of the mined corpus, roughly; the network reads the
+other words, too, and with some left out, so it learns what else such messages say. The words of `words.toml`, phrases
+that tell what a type is, are taught beside them.
+"""
+
+import argparse
+import csv
+import json
+import math
+import random
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+from torch.nn import functional
+
+from training.base import split_packages
+from training.corpus.logging_calls import CORPUS, LoggingCall, load
+from training.runs import RunFolder, add_options
+from worker.parsing.checkpoint import BASE, checkpoint_folder
+from worker.parsing.message_types import SHIPPED, Typer, token_rows, write_types
+from worker.parsing.model import read_checkpoint
+from worker.parsing.templates import Template
+
+#: Labelled templates, words and keywords.
+FOLDER = Path(__file__).parent / "types"
+#: How a message of no type is labelled.
+NONE = "none"
+_LONGEST = 200
+_EXCEPTIONS_SHARE = 0.3
+_PHRASES = 48
+_PHRASE_WEIGHT = 1.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Configuration:
+    """All that decides a run."""
+
+    corpus: str = str(CORPUS / "calls.jsonl")
+    #: Gives the tokenizer, and where word vectors start.
+    model: str = BASE
+    seed: int = 0
+    templates: int = 170_000
+    epochs: int = 5
+    batch: int = 192
+    width: int = 64
+    hidden: int = 256
+    direction: int = 96
+    dropped: float = 0.08
+    learning_rate: float = 0.002
+    held_out: float = 0.1
+    threads: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Labelled:
+    """A template that was labelled by hand."""
+
+    template: str
+    type: str
+
+
+def read_labelled(half: str) -> list[Labelled]:
+    """Read `development`, `test` or `blind`."""
+    with (FOLDER / f"{half}.csv").open(encoding="utf-8", newline="") as file:
+        return [Labelled(template=row["Template"], type=row["Type"]) for row in csv.DictReader(file)]
+
+
+def read_words() -> dict[str, tuple[str, ...]]:
+    """Read the types that ship, each with phrases for it; the last is NONE."""
+    with (FOLDER / "words.toml").open("rb") as file:
+        return {name: tuple(words) for name, words in tomllib.load(file).items()}
+
+
+class Keywords:
+    """The baseline, and the teacher: the first type of which a pattern is found."""
+
+    def __init__(self) -> None:
+        with (FOLDER / "keywords.toml").open("rb") as file:
+            found = tomllib.load(file)
+        self._patterns = {name: re.compile(rule["pattern"], re.IGNORECASE) for name, rule in found.items()}
+
+    def type_of(self, template: str) -> str:
+        """Tell the type of a template."""
+        return next((name for name, pattern in self._patterns.items() if pattern.search(template)), NONE)
+
+
+def macro_f1(gold: Sequence[str], given: Sequence[str]) -> float:
+    """Mean of the F1 of each label that `gold` holds, NONE among them."""
+    scores = []
+    for label in sorted(set(gold)):
+        both = sum(one == other == label for one, other in zip(gold, given, strict=True))
+        scores.append(2 * both / (gold.count(label) + given.count(label)))
+    return sum(scores) / len(scores)
+
+
+class Network(nn.Module):
+    """What `worker.parsing.message_types` runs, to be taught."""
+
+    def __init__(self, words: Tensor, types: int, configuration: Configuration) -> None:
+        """Start from word vectors (V, H), turned to the directions in which they differ most."""
+        super().__init__()
+        width, hidden, direction = configuration.width, configuration.hidden, configuration.direction
+        centred = words - words.mean(0)
+        start = centred @ torch.linalg.svd(centred, full_matrices=False)[2][:width].T  # (V, q)
+        self.padding = len(words) + 1
+        self.tokens = nn.Embedding(len(words) + 2, width, padding_idx=self.padding)
+        with torch.no_grad():
+            self.tokens.weight.mul_(0.1)
+            self.tokens.weight[: len(words)] = start * (0.3 / start.std())
+        self.hidden = nn.Linear(3 * width, hidden)
+        self.direction = nn.Linear(2 * hidden, direction)
+        self.types = nn.Parameter(torch.randn(types + 1, direction) * 0.1)
+        self.bias = nn.Parameter(torch.zeros(types + 1))
+        self.sharpness = nn.Parameter(torch.tensor(10.0))
+
+    def forward(self, rows: Tensor) -> Tensor:
+        """Score the types of templates, tokens (B, T) to (B, n + 1)."""
+        vectors = functional.pad(self.tokens(rows), (0, 0, 1, 1))  # (B, T + 2, q)
+        real = (rows != self.padding)[..., None]  # (B, T, 1)
+        around = torch.cat([vectors[:, :-2], vectors[:, 1:-1], vectors[:, 2:]], dim=-1)
+        hidden = functional.relu(self.hidden(around)) * real  # (B, T, h)
+        pooled = torch.cat([hidden.amax(1), hidden.sum(1) / real.sum(1)], dim=-1)
+        turned = functional.normalize(self.direction(functional.dropout(pooled, 0.1, self.training)), dim=-1)
+        return turned @ self._types().T + self.bias
+
+    def _types(self) -> Tensor:
+        return self.sharpness * functional.normalize(self.types, dim=-1)
+
+    def parts(self) -> dict[str, Any]:
+        """Give the parts that `write_types` takes."""
+        parts = {
+            "tokens": self.tokens.weight[:-1],
+            "token_scale": torch.ones(self.tokens.weight.shape[1]),
+            "hidden_weight": self.hidden.weight,
+            "hidden_bias": self.hidden.bias,
+            "direction_weight": self.direction.weight,
+            "direction_bias": self.direction.bias,
+            "types": self._types(),
+            "type_bias": self.bias,
+        }
+        return {name: part.detach().numpy().astype(np.float32) for name, part in parts.items()}
+
+
+def templates_of(calls: Sequence[LoggingCall], count: int, rng: random.Random) -> list[str]:
+    """Choose distinct templates to learn from: of logging calls, and some of the exceptions' texts."""
+    chosen: dict[str, str] = {}
+    for call in calls:
+        text = call.text
+        worded = 8 <= len(text) <= _LONGEST and text.isprintable() and re.search("[A-Za-z]{3}", text.replace("<*>", ""))
+        if worded and (call.level != "raise" or rng.random() < _EXCEPTIONS_SHARE):
+            chosen.setdefault(text.lower(), text)
+    return rng.sample(list(chosen.values()), min(count, len(chosen)))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lesson:
+    """What is taught: tokens of texts, and which type each has, by its place; as many types as `weights`."""
+
+    rows: list[list[int]]
+    types: list[int]
+    weights: list[float]
+
+
+def lesson(texts: Sequence[str], labels: Sequence[str], names: Sequence[str], tokenizer: Tokenizer) -> Lesson:
+    """Prepare texts with their labels; labels that are common weigh a little less."""
+    place = {name: row for row, name in enumerate(names)}
+    types = [place[label] for label in labels]
+    counts = np.bincount(types, minlength=len(names))
+    weights = np.minimum(1, 2 * np.median(counts) / np.maximum(counts, 1)) ** 0.25
+    return Lesson(rows=[token_rows(tokenizer, text) for text in texts], types=types, weights=weights.tolist())
+
+
+def teach(network: Network, templates: Lesson, phrases: Lesson, configuration: Configuration) -> None:
+    """Teach the types of templates and phrases, with some of their tokens left out."""
+    rng, size = random.Random(configuration.seed), configuration.batch
+    optimizer = torch.optim.AdamW(network.parameters(), lr=configuration.learning_rate, weight_decay=0.01)
+    order: list[int] = []
+    steps = math.ceil(configuration.epochs * len(templates.rows) / size)
+    network.train()
+    for step in range(steps):
+        if len(order) < size:
+            order = rng.sample(range(len(templates.rows)), len(templates.rows))
+        chosen, order = order[-size:], order[:-size]
+        told = rng.choices(range(len(phrases.rows)), k=_PHRASES)
+        rows = [_thinned(templates.rows[row], configuration.dropped, rng) for row in chosen]
+        rows += [_thinned(phrases.rows[row], configuration.dropped / 2, rng) for row in told]
+        types = [templates.types[row] for row in chosen] + [phrases.types[row] for row in told]
+        weights = [templates.weights[one] for one in types[: len(chosen)]] + [_PHRASE_WEIGHT] * len(told)
+        losses = functional.cross_entropy(
+            network(_padded(rows, network.padding)), torch.tensor(types), reduction="none", label_smoothing=0.05
+        )
+        optimizer.zero_grad()
+        (losses * torch.tensor(weights)).mean().backward()  # type: ignore[no-untyped-call]  # torch gives no types
+        optimizer.step()
+        for group in optimizer.param_groups:
+            group["lr"] = configuration.learning_rate * (1 - step / steps)
+
+
+def _thinned(row: list[int], share: float, rng: random.Random) -> list[int]:
+    return [token for token in row if rng.random() >= share] or row
+
+
+def _padded(rows: Sequence[Sequence[int]], padding: int) -> Tensor:
+    width = max(map(len, rows))
+    return torch.tensor([[*row, *[padding] * (width - len(row))] for row in rows])
+
+
+def given(typer: Typer, labelled: Sequence[Labelled]) -> list[str]:
+    """Give the type of each template, NONE for none."""
+    return [typer.typed(Template.from_text(one.template)).type or NONE for one in labelled]
+
+
+def measure(path: Path, shots: int = 5, draws: int = 10) -> dict[str, Any]:
+    """Score keywords, the types in words, and the types with `shots` examples each (mean of `draws`), macro F1.
+
+    Examples are of the development half: that half has no figure for them.
+    """
+    keywords, typer = Keywords(), Typer.load(path=path)
+    development = read_labelled("development")
+    report: dict[str, Any] = {}
+    for half in ("development", "test", "blind"):
+        labelled = read_labelled(half)
+        gold = [one.type for one in labelled]
+        report[half] = {
+            "templates": len(labelled),
+            "keywords": macro_f1(gold, [keywords.type_of(one.template) for one in labelled]),
+            "in words": macro_f1(gold, given(typer, labelled)),
+        }
+        if half != "development":
+            scores = [
+                macro_f1(gold, given(Typer.load(examples(development, typer.taught, shots, seed), path), labelled))
+                for seed in range(draws)
+            ]
+            report[half][f"{shots} examples"] = sum(scores) / draws
+    return report
+
+
+def examples(labelled: Sequence[Labelled], names: Sequence[str], shots: int, seed: int) -> Mapping[str, list[str]]:
+    """Draw `shots` examples of each type, all where there are fewer."""
+    rng = random.Random(seed)
+    found = {name: [one.template for one in labelled if one.type == name] for name in names}
+    return {name: rng.sample(texts, min(shots, len(texts))) for name, texts in found.items()}
+
+
+def best_threshold(path: Path, network: Network, names: Sequence[str], tokenizer: Tokenizer) -> float:
+    """Choose below which probability there is no type, on the development half."""
+    labelled = read_labelled("development")
+    gold = [one.type for one in labelled]
+    scores = {}
+    for percent in range(10, 80, 5):
+        write_types(path, network.parts(), names, percent / 100, tokenizer)
+        scores[percent / 100] = macro_f1(gold, given(Typer.load(path=path), labelled))
+    return max(scores, key=lambda threshold: scores[threshold])
+
+
+def teach_types(configuration: Configuration, out: Path) -> dict[str, Any]:
+    """Teach, choose the threshold, measure, and write the run folder; returns the report."""
+    torch.set_num_threads(configuration.threads)
+    torch.manual_seed(configuration.seed)
+    run = RunFolder.open(out)
+    run.write_configuration(configuration)
+    _, _, tokenizer, weights = read_checkpoint(checkpoint_folder(configuration.model))
+    words = next(part for name, part in weights.items() if name.endswith("word_embeddings.weight")).float()
+    learned, _ = split_packages(load(Path(configuration.corpus)), configuration.held_out)
+    texts = templates_of(learned, configuration.templates, random.Random(configuration.seed))
+    keywords, told = Keywords(), read_words()
+    names = [name for name in told if name != NONE]
+    phrases = [(phrase, name) for name, said in told.items() for phrase in ([name] if name != NONE else []) + [*said]]
+    labels = [*names, NONE]
+    network = Network(words[: tokenizer.get_vocab_size()], len(names), configuration)
+    teach(
+        network,
+        lesson(texts, [keywords.type_of(text) for text in texts], labels, tokenizer),
+        lesson([phrase for phrase, _ in phrases], [name for _, name in phrases], labels, tokenizer),
+        configuration,
+    )
+    path = out / SHIPPED.name
+    threshold = best_threshold(path, network.eval(), names, tokenizer)
+    write_types(path, network.parts(), names, threshold, tokenizer)
+    report = {"threshold": threshold, "learned_from": len(texts), "macro_f1": measure(path)}
+    run.write_report(report)
+    return report
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Read the options, run or measure, print the report."""
+    parser = argparse.ArgumentParser(
+        prog="python -m training.classify", description=__doc__.split("\n")[0] if __doc__ else "",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )  # fmt: skip
+    parser.add_argument("--out", type=Path, default=Path("runs/classify"), help="the run folder")
+    parser.add_argument("--measure", type=Path, help="measure this file, and teach nothing")
+    shown = {
+        "corpus": "what `python -m training.mine` wrote",
+        "model": "the checkpoint whose tokenizer and word vectors to start from: base, or a folder",
+        "seed": "of data and weights",
+        "templates": "templates to learn from",
+        "epochs": "passes over them",
+        "batch": "templates of a step",
+        "width": "numbers that a token has",
+        "hidden": "units of the hidden layer",
+        "direction": "numbers of a direction",
+        "dropped": "share of tokens left out in training",
+        "learning_rate": "of all weights",
+        "held_out": "share of packages left to measure on",
+        "threads": "of the CPU",
+    }
+    add_options(parser, Configuration(), shown)
+    chosen = vars(parser.parse_args(arguments))
+    out, file = chosen.pop("out"), chosen.pop("measure")
+    report = measure(file) if file is not None else teach_types(Configuration(**chosen), out)
+    print(json.dumps(report, indent=2))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,199 @@
+"""The type of a message, such as `timeout`: read off its template by a small network, for types asked for in words.
+
+The network reads the words of a template, three at a time, and gives it a direction of unit length, near to those of
+messages of its kind. It brings its own vocabulary, knows nothing of the encoder, and needs no torch: one file serves
+every checkpoint. It was taught some types; another type's direction is that of the words that describe it.
+"""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Self, TypeAlias, cast
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+from tokenizers import Tokenizer
+
+from worker.errors import WrongModel
+from worker.parsing.templates import WILDCARD, Template
+
+F32 = npt.NDArray[np.float32]
+Part: TypeAlias = npt.NDArray[Any]
+
+#: The file that ships with Logloom.
+SHIPPED = Path(__file__).parents[1] / "models" / "types.safetensors"
+#: Most characters and most tokens of a template that are read: a flood of long ones must not take long.
+_CHARACTERS, TOKENS = 400, 64
+#: A word of several, as programmers write them: `readTimeout`.
+_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+
+#: The version of the file's format; another one can't be run.
+_FORMAT = 1
+_ABOUT = "about"
+_PARTS = (
+    "tokens", "token_scale", "hidden_weight", "hidden_bias", "direction_weight", "direction_bias", "types",
+    "type_bias",
+)  # fmt: skip
+
+
+class Typer:
+    """A loaded network, and the types that are asked for."""
+
+    def __init__(self, parts: Mapping[str, F32], taught: Sequence[str], threshold: float, tokenizer: Tokenizer) -> None:
+        """Ask for the types that the network was `taught`; below the probability `threshold` a message has none.
+
+        `parts` are: tokens (V + 1, q), by rows of `tokenizer` and then one for a parameter, and token_scale (q,),
+        hidden_weight (h, 3 * q), hidden_bias (h,), direction_weight (z, 2 * h), direction_bias (z,), types (n + 1, z),
+        whose last row stands for no type, and type_bias (n + 1,). The length of a type's row is its sharpness.
+        """
+        self._parts = dict(parts)
+        # What each token says to the hidden layer as the token before, the middle one and the one behind, (q, 3 * h).
+        weights = np.split(parts["hidden_weight"], 3, axis=1)
+        self._around = np.ascontiguousarray(np.concatenate([weight.T for weight in weights], axis=1))
+        self._taught = tuple(taught)
+        self._threshold = threshold
+        self._tokenizer = tokenizer
+        #: What the rows of `types` are called; empty for no type.
+        self._names: tuple[str, ...] = (*taught, "")
+
+    @classmethod
+    def load(cls, types: Mapping[str, Sequence[str]] | None = None, path: Path = SHIPPED) -> Self:
+        """Load a network, and ask for `types`: their names, each with words or examples that tell what it is.
+
+        None or no types at all: those that it was taught.
+
+        Raises:
+            WrongModel: the file is missing or broken.
+
+        """
+        try:
+            with safe_open(str(path), "numpy") as file:
+                about = json.loads((file.metadata() or {}).get(_ABOUT, "{}"))
+                parts = {part: file.get_tensor(part) for part in file.keys()}  # noqa: SIM118 - no dict
+        except (SafetensorError, OSError, ValueError) as error:
+            raise WrongModel(f"{path} is broken: {error}. Install Logloom again.") from error
+        if about.get("format") != _FORMAT:
+            raise WrongModel(f"{path} is of format {about.get('format')}; this version runs format {_FORMAT}.")
+        tokenizer = Tokenizer.from_str(about["tokenizer"])
+        _check(path, parts, len(about["types"]), tokenizer.get_vocab_size())
+        loaded = {name: part.astype(np.float32) for name, part in parts.items()}
+        loaded["tokens"] *= loaded["token_scale"]
+        typer = cls(loaded, about["types"], about["threshold"], tokenizer)
+        if types:
+            typer.ask(types)
+        return typer
+
+    @property
+    def taught(self) -> tuple[str, ...]:
+        """The types that need no words."""
+        return self._taught
+
+    def ask(self, types: Mapping[str, Sequence[str]]) -> None:
+        """Ask for `types` and no others.
+
+        A taught type's own words move it. Any other stands between what its words say and the taught type that they
+        come nearest to, whose place it takes. Taught types that are left stay as rivals: what fits them best has none
+        of the types asked for.
+        """
+        taught, bias = self._parts["types"], self._parts["type_bias"]
+        rows, biases, names, replaced = [], [], [], set[int]()
+        for name, words in types.items():
+            known = name in self._taught
+            said = [self._direction(text) for text in ([*words] if known else [name, *words])]
+            own = _unit(np.sum(said, axis=0)) if said else np.zeros(taught.shape[1], np.float32)
+            near = self._taught.index(name) if known else int((taught[:-1] @ own + bias[:-1]).argmax())
+            length = np.linalg.norm(taught[near])
+            rows.append(_unit(taught[near] / length + own) * length)
+            biases.append(bias[near])
+            names.append(name)
+            replaced.add(near)
+        rivals = [row for row in range(len(taught)) if row not in replaced]
+        self._parts["types"] = np.stack([*rows, *taught[rivals]]).astype(np.float32)
+        self._parts["type_bias"] = np.array([*biases, *bias[rivals]], np.float32)
+        self._names = (*names, *("" for _ in rivals))
+
+    def typed(self, template: Template) -> Template:
+        """Give `template` with its type and how probable that is, or without one."""
+        shares = self.shares(template.text)
+        best = int(shares.argmax())
+        if not self._names[best] or shares[best] < self._threshold:
+            return replace(template, type="", type_confidence=0.0)
+        return replace(template, type=self._names[best], type_confidence=float(shares[best]))
+
+    def shares(self, text: str) -> F32:
+        """Return how probable each type is for a template, rivals and none after those asked for, (rows,)."""
+        scores = self._parts["types"] @ self._direction(text) + self._parts["type_bias"]
+        shares = np.exp(scores - scores.max())
+        return cast("F32", shares / shares.sum())
+
+    def _direction(self, text: str) -> F32:
+        """Read a template or words, (z,), of unit length."""
+        parts = self._parts
+        tokens = parts["tokens"][token_rows(self._tokenizer, text)]  # (t, q)
+        before, own, behind = np.split(tokens @ self._around, 3, axis=1)  # (t, h) each
+        hidden = own + parts["hidden_bias"]
+        hidden[1:] += before[:-1]
+        hidden[:-1] += behind[1:]
+        np.maximum(hidden, 0, out=hidden)
+        pooled = np.concatenate([hidden.max(axis=0), hidden.mean(axis=0)])
+        return _unit(parts["direction_weight"] @ pooled + parts["direction_bias"])
+
+
+def token_rows(tokenizer: Tokenizer, text: str) -> list[int]:
+    """Cut a template into rows of the table of tokens; the row after the last token stands for a parameter."""
+    pieces = _HUMP.sub(" ", text[:_CHARACTERS]).split(WILDCARD)
+    parameter = tokenizer.get_vocab_size()
+    rows: list[int] = []
+    for number, tokens in enumerate(tokenizer.encode_batch(pieces, add_special_tokens=False)):
+        rows += [parameter, *tokens.ids] if number else tokens.ids
+    return rows[:TOKENS] or [parameter]
+
+
+def _unit(vector: F32) -> F32:
+    return cast("F32", vector / max(float(np.linalg.norm(vector)), 1e-6))
+
+
+def _check(path: Path, parts: Mapping[str, Part], types: int, tokens: int) -> None:
+    """Raise WrongModel where tensors are missing, do not fit each other, or hold what is no number."""
+    if set(parts) != {*_PARTS}:
+        raise WrongModel(f"{path} holds {', '.join(sorted(parts))}: types have {', '.join(_PARTS)}.")
+    shapes = {name: part.shape for name, part in parts.items()}
+    width, wide, length = (shapes[name][-1] for name in ("tokens", "hidden_bias", "direction_bias"))
+    wanted = {
+        "tokens": (tokens + 1, width),
+        "token_scale": (width,),
+        "hidden_weight": (wide, 3 * width),
+        "hidden_bias": (wide,),
+        "direction_weight": (length, 2 * wide),
+        "direction_bias": (length,),
+        "types": (types + 1, length),
+        "type_bias": (types + 1,),
+    }
+    wrong = [f"{name} {shapes[name]}, not {wanted[name]}" for name in _PARTS if shapes[name] != wanted[name]]
+    if wrong or not types:
+        raise WrongModel(f"{path} has parts that do not fit each other: {'; '.join(wrong)}.")
+    if not all(np.isfinite(part).all() for part in parts.values()):
+        raise WrongModel(f"{path} holds values that are no numbers.")
+
+
+def write_types(
+    path: Path, parts: Mapping[str, F32], taught: Sequence[str], threshold: float, tokenizer: Tokenizer
+) -> None:
+    """Write a network; tokens take a byte a number, by the scale of each column, everything else half precision.
+
+    Raises:
+        WrongModel: parts are missing, do not fit, or hold what is no number.
+
+    """
+    scale = np.maximum(np.abs(parts["tokens"]).max(axis=0), 1e-6) / 127
+    packed: dict[str, Part] = {name: np.ascontiguousarray(part, np.float16) for name, part in parts.items()}
+    packed["tokens"] = np.round(parts["tokens"] / scale).astype(np.int8)
+    packed["token_scale"] = scale.astype(np.float32)
+    _check(path, packed, len(taught), tokenizer.get_vocab_size())
+    about = {"format": _FORMAT, "threshold": threshold, "types": list(taught), "tokenizer": tokenizer.to_str()}
+    # One text, because several would come in random order, and the file should repeat to the byte.
+    path.write_bytes(save(packed, {_ABOUT: json.dumps(about)}))
