@@ -28,7 +28,7 @@ from training.base import split_packages
 from training.corpus.logging_calls import CORPUS, LoggingCall, load
 from training.runs import RunFolder, add_options
 from worker.parsing.checkpoint import BASE, checkpoint_folder
-from worker.parsing.message_types import SHIPPED, Typer, token_rows, write_types
+from worker.parsing.message_types import F32, SHIPPED, Typer, token_rows, write_types
 from worker.parsing.model import read_checkpoint
 from worker.parsing.templates import Template
 
@@ -137,7 +137,7 @@ class Network(nn.Module):
     def _types(self) -> Tensor:
         return self.sharpness * functional.normalize(self.types, dim=-1)
 
-    def parts(self) -> dict[str, Any]:
+    def parts(self) -> dict[str, F32]:
         """Give the parts that `write_types` takes."""
         parts = {
             "tokens": self.tokens.weight[:-1],
@@ -253,13 +253,29 @@ def examples(labelled: Sequence[Labelled], names: Sequence[str], shots: int, see
     return {name: rng.sample(texts, min(shots, len(texts))) for name, texts in found.items()}
 
 
-def best_threshold(path: Path, network: Network, names: Sequence[str], tokenizer: Tokenizer) -> float:
+def calibrated(path: Path, parts: Mapping[str, F32], names: Sequence[str], tokenizer: Tokenizer) -> dict[str, F32]:
+    """Soften the types of `parts` until their probabilities fit the development half best; which is most stays so."""
+    write_types(path, parts, names, 0.0, tokenizer)
+    typer, labelled = Typer.load(path=path), read_labelled("development")
+    scores = np.log(np.maximum([typer.shares(one.template) for one in labelled], 1e-12))  # (n, types + 1)
+    right = [[*names, NONE].index(one.type) for one in labelled]
+
+    def surprise(temperature: float) -> float:
+        softened = scores / temperature
+        told = softened[np.arange(len(right)), right] - np.log(np.exp(softened).sum(axis=1))
+        return -float(told.mean())
+
+    temperature = min((step / 10 for step in range(5, 51)), key=surprise)
+    return {**parts, **{name: parts[name] / np.float32(temperature) for name in ("types", "type_bias")}}
+
+
+def best_threshold(path: Path, parts: Mapping[str, F32], names: Sequence[str], tokenizer: Tokenizer) -> float:
     """Choose below which probability there is no type, on the development half."""
     labelled = read_labelled("development")
     gold = [one.type for one in labelled]
     scores = {}
     for percent in range(10, 80, 5):
-        write_types(path, network.parts(), names, percent / 100, tokenizer)
+        write_types(path, parts, names, percent / 100, tokenizer)
         scores[percent / 100] = macro_f1(gold, given(Typer.load(path=path), labelled))
     return max(scores, key=lambda threshold: scores[threshold])
 
@@ -286,8 +302,9 @@ def teach_types(configuration: Configuration, out: Path) -> dict[str, Any]:
         configuration,
     )
     path = out / SHIPPED.name
-    threshold = best_threshold(path, network.eval(), names, tokenizer)
-    write_types(path, network.parts(), names, threshold, tokenizer)
+    parts = calibrated(path, network.parts(), names, tokenizer)
+    threshold = best_threshold(path, parts, names, tokenizer)
+    write_types(path, parts, names, threshold, tokenizer)
     report = {"threshold": threshold, "learned_from": len(texts), "macro_f1": measure(path)}
     run.write_report(report)
     return report
