@@ -164,6 +164,13 @@ def test_a_template_that_another_covers_goes_into_it() -> None:
     assert "mail of {[x]} sent" == settled(*plain, cut("mail of [{x}] sent"))[-1]
 
 
+def test_what_went_into_a_template_goes_on_with_it_into_another() -> None:
+    """All messages of a template are cut alike at the end."""
+    larger, smaller = [cut(f"run {{{name}}})") for name in "abcd"], [cut(f"run {{{name}}}") for name in "ef"]
+    expected = ["run {a)}", "run {b)}", "run {c)}", "run {d)}", "run {e}", "run {f}", "run {g (h))}"]
+    assert expected == settled(*larger, *smaller, cut("run {g} ({h}))"))
+
+
 def test_a_given_template_is_never_changed_and_outvotes() -> None:
     """Its cut is taken where words are cut differently, and what it says of a word counts as certain."""
     crowd = [cut(f"lock {{{n}}}-{{{n}}} held") for n in range(50)]

@@ -56,6 +56,9 @@ def merged(rows: Sequence[Row], cuts: Sequence[tuple[Span, ...]], diversity: flo
             ):
                 gone.add(other)
                 found.update({id(row): match for row, match in zip(groups[other].rows, matches, strict=True)})
+                # Should this one go into a third, all go with it.
+                group.rows += groups[other].rows
+                group.cuts += matches
     return [found[id(row)] for row in rows]
 
 
