@@ -1,0 +1,36 @@
+"""Measuring answers to fields asked for in words."""
+
+import json
+
+import pytest
+
+from training.answer import FOLDER, Asked, Counted, by_keys, by_looks, counted
+
+
+def asked(line: str, **fields: list[tuple[int, int]]) -> Asked:
+    """Make a labelled line without a header."""
+    return Asked(line=line, event={"body": line, "attributes": {}}, fields=fields)
+
+
+def test_no_answer_counts_as_nothing() -> None:
+    """An answer too many lowers precision, one too few recall, and any right place is right."""
+    lines = [asked("abcd", a=[(0, 1), (2, 3)], b=[], c=[(1, 2)], d=[])]
+    assert counted(lines, lambda _: [(2, 3), (0, 1), None, None]) == Counted(precision=0.5, recall=0.5, f1=0.5)
+
+
+def test_baselines_look_for_values_and_for_keys() -> None:
+    """The one knows what an address looks like, the other reads the key."""
+    line = asked("user=bob ip 10.0.0.1", user=[(5, 8)], ip=[(12, 20)])
+    assert by_looks(line) == [(5, 8), (12, 20)]
+    assert by_keys(line) == [(5, 8), None]
+
+
+@pytest.mark.parametrize("half", ["development", "test"])
+def test_labels_lie_in_their_lines(half: str) -> None:
+    """Every labelled place is a stretch of its line without white space around it."""
+    rows = [json.loads(row) for row in (FOLDER / f"{half}.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert len(rows) > 150
+    for row in rows:
+        for places in row["fields"].values():
+            for start, end in places:
+                assert row["line"][start:end] == row["line"][start:end].strip() != ""
