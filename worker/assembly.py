@@ -19,6 +19,7 @@ from worker.codec.multiline import Joiner, Limits
 from worker.errors import StoreUnavailable, WrongModel
 from worker.health import HealthServer
 from worker.metrics import Metrics
+from worker.parsing.fields import FieldReader
 from worker.parsing.headers import format_of
 from worker.parsing.message_types import Typer
 from worker.parsing.microbatch import MicroBatcher
@@ -248,6 +249,7 @@ class Assembly:
             resource=source.resource,
             event_format=settings.output.format,
             template_attribute=settings.output.template_attribute,
+            fields=FieldReader.load(source.fields) if source.fields else None,
         )
         limits = Limits(max_lines=multiline.max_lines, max_bytes=multiline.max_bytes, max_seconds=multiline.seconds)
         outputs = Outputs(

@@ -22,6 +22,7 @@ from worker.codec.envelopes import DeadRow, Envelope
 from worker.codec.header_finder import HeaderFinder
 from worker.columns.layout import Events, Records, Texts
 from worker.errors import Unparsable, WrongSettings
+from worker.parsing.fields import FieldReader
 from worker.parsing.lazy import LazyParser
 from worker.parsing.message_types import Typer
 from worker.parsing.microbatch import MicroBatcher
@@ -62,6 +63,7 @@ class FileParser:
         prompt: str | None = None,
         types: Mapping[str, Sequence[str]] | None = None,
         forget: bool = False,
+        fields: Sequence[str] = (),
     ) -> Self:
         """Prepare everything but the model, which is loaded at the first miss.
 
@@ -91,6 +93,7 @@ class FileParser:
             misses=Misses(cache=cache, store=None, model=micro_batcher, scope=source, prompt=prompt, stream=stream),
             parser_version=version,
             resource={},
+            fields=FieldReader.load(fields) if fields else None,
         )
         return cls(
             path=path,

@@ -17,6 +17,7 @@ import numpy as np
 from worker.cache.misses import Misses
 from worker.codec.dead_letters import DeadLetter
 from worker.codec.envelopes import DeadRow, Envelope, OpenedEnvelopes
+from worker.codec.fields import with_fields
 from worker.codec.header_finder import HeaderFinder
 from worker.codec.multiline import Joined, Joiner
 from worker.columns.events import EventWriter
@@ -24,6 +25,7 @@ from worker.columns.layout import I64, NONE, U8, Events, Matches, Records, Texts
 from worker.columns.records import EncodedBatch, decode_headers, write_record_batches
 from worker.errors import TooLarge, Unparsable
 from worker.metrics import Metrics
+from worker.parsing.fields import FieldReader
 from worker.parsing.headers import HeaderFormat
 from worker.transport.batches import FetchedBatch, TopicPartition, read_records
 from worker.transport.producer import Delivery, RecordBatchProducer
@@ -66,6 +68,7 @@ class SourcePath:
         resource: Mapping[str, object],
         event_format: Literal["json", "msgpack"] = "json",
         template_attribute: str = "log.record.template",
+        fields: FieldReader | None = None,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self.name = name
@@ -75,6 +78,7 @@ class SourcePath:
         self._resource = resource
         self._event_format = event_format
         self._template_attribute = template_attribute
+        self._fields = fields
         self._clock_ns = clock_ns
         self._formats: tuple[HeaderFormat, ...] | None = None
         self._writer: EventWriter | None = None
@@ -111,6 +115,8 @@ class SourcePath:
                 terminator=terminator,
             )
             types = self.misses.cache.types_of(matches.template[(matches.template >= 0) & (texts.length >= 0)])
+        if self._fields is not None:
+            events = with_fields(events, self._fields, format=self._event_format, terminator=terminator)
         unparsable = np.flatnonzero((matches.template < 0) & (texts.length >= 0)).tolist()
         return WrittenRows(events=events, matches=matches, types=types, unparsable=unparsable)
 

@@ -52,6 +52,17 @@ def test_the_source_is_the_file(tmp_path: Path) -> None:
     assert (event["severity_text"], event["attributes"]["logloom.source"]) == ("INFO", "app")
 
 
+def test_fields_asked_for_in_words() -> None:
+    """Each event answers the fields that it can; wrong ones are refused before anything is read."""
+    result = parse("--source", "app", "--fields", "user name, duration", stdin=b"user bob left\ntook 2 ms\n")
+    events = [json.loads(line) for line in result.stdout.splitlines()]
+    asked = [{key: value for key, value in event["attributes"].items() if ".field." in key} for event in events]
+    assert asked == [{"log.record.field.user_name": "bob"}, {"log.record.field.duration": "2 ms"}]
+    refused = parse("--fields", "date,,Date")
+    assert refused.exit_code != 0
+    assert "'date' is asked for more than once" in str(refused.exception) + refused.output
+
+
 def test_text_for_people() -> None:
     """As text a line shows the message, without colours where there is no terminal."""
     result = parse("--source", "app", "--text")

@@ -37,6 +37,9 @@ _CHUNK_BYTES = 4 << 20
     help="Message types to tell apart, as a source's setting `types`: default, none, or names with commas.",
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda or cuda:N.")
+@click.option(
+    "--fields", "asked", metavar="WORDS", help="Fields to find in every line, in words: 'date, error type, client ip'."
+)
 @click.option("--forget", is_flag=True, help="Do not use templates of earlier runs.")
 @click.option(
     "--json/--text", "as_json", default=None, help="JSON lines, or lines for people. Default: as the output is."
@@ -51,6 +54,7 @@ def command(
     prompt: str | None,
     types: str,
     device: str,
+    asked: str | None,
     forget: bool,
     as_json: bool | None,
     file: BinaryIO,
@@ -63,6 +67,7 @@ def command(
     \b
     logloom parse /var/log/syslog
     journalctl -o short-iso | logloom parse --source journal
+    logloom parse --fields 'time, client ip, duration' app.log
     logloom parse --header '<Date> <Time> <Level> <Content>' app.log | jq .attributes
     """  # noqa: D301  click takes the backspace for "keep these lines"
     from worker.logs import configure  # noqa: PLC0415  --help must not wait for it
@@ -81,6 +86,7 @@ def command(
         prompt=prompt,
         types=_message_types(types),
         forget=forget,
+        fields=() if asked is None else asked.split(","),
     )
     try:
         asyncio.run(_parse(parser, file, _as_json if as_json else _as_text()))

@@ -255,6 +255,17 @@ Envelope = Literal[
 ]
 
 
+def _fields(written: tuple[str, ...]) -> tuple[str, ...]:
+    """Accept words that can be asked for."""
+    from worker.errors import WrongSettings  # noqa: PLC0415  most commands need no fields
+    from worker.parsing.fields import checked_fields  # noqa: PLC0415  the same
+
+    try:
+        return checked_fields(written) if written else ()
+    except WrongSettings as exc:
+        raise ValueError(str(exc).removeprefix("fields: ")) from exc
+
+
 def _header(written: tuple[str, ...]) -> tuple[str, ...]:
     """Accept `auto` or `none` alone, else names of presets and declared formats."""
     from worker.errors import WrongFormat  # noqa: PLC0415  most commands need no header formats
@@ -312,6 +323,13 @@ class Source(Group):
     """Name of a prompt that the model's checkpoint has; sources of one scope need the same."""
     resource: Attributes = {}
     """Resource attributes of every event, such as `service.name`."""
+    fields: Annotated[
+        tuple[str, ...],
+        BeforeValidator(one_or_several),
+        AfterValidator(_fields),
+        Allowed(text="an array of words, such as `client ip` and `duration`; 64 at most, each once"),
+    ] = ()
+    """Fields that every event answers, asked for in words; an attribute `log.record.field.NAME` each."""
     parameter_names: ParameterNames = {}
     """Names for the parameters of a template, instead of those that the model gives."""
     types: AskedTypes = {}
