@@ -164,6 +164,14 @@ def test_a_template_that_another_covers_goes_into_it() -> None:
     assert "mail of {[x]} sent" == settled(*plain, cut("mail of [{x}] sent"))[-1]
 
 
+def test_a_label_takes_in_before_larger_templates_do() -> None:
+    """The label with the most constant text comes first."""
+    many = [cut(f"login of {{{name}}} failed") for name in "abcdefgh"]
+    labels = [cut("login of guest {x} failed", is_given=True), cut("login of {y} failed", is_given=True)]
+    doubted = Candidate(text="login of guest  z failed", spans=((9, 16),), units=[(9, 14), (16, 17)], odds=[3.0, 3.0])
+    assert "login of guest { z} failed" == settled(*many, *labels, doubted)[-1]
+
+
 def test_what_went_into_a_template_goes_on_with_it_into_another() -> None:
     """All messages of a template are cut alike at the end."""
     larger, smaller = [cut(f"run {{{name}}})") for name in "abcd"], [cut(f"run {{{name}}}") for name in "ef"]

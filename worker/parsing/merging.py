@@ -30,13 +30,17 @@ class _Group:
 def merged(rows: Sequence[Row], cuts: Sequence[tuple[Span, ...]], diversity: float) -> list[tuple[Span, ...]]:
     """Return the cut of each row after templates that others cover went into these.
 
-    The template of most rows takes others in first; one that has gone into another takes none in.
+    Templates of labels take others in first, those with the most constant text before the rest, then the template of
+    most rows; one that has gone into another takes none in.
     """
     groups = _groups(rows, cuts)
     found = {id(row): cut for row, cut in zip(rows, cuts, strict=True)}
     gone = set[int]()
     kin = _kin(groups)
-    for number, group in enumerate(groups):
+    given = [number for number, group in enumerate(groups) if any(row.candidate.is_given for row in group.rows)]
+    given.sort(key=lambda number: groups[number].template.rank)
+    for number in dict.fromkeys([*given, *range(len(groups))]):
+        group = groups[number]
         if number in gone or group.template.letterless or not group.template.spacious:
             continue
         covered = {

@@ -168,7 +168,7 @@ def test_teaching_lowers_the_loss(start: Path, method: Any) -> None:
 
 @needs_weights
 def test_what_is_taught_holds_for_templates_that_were_not(tmp_path: Path) -> None:
-    """The base takes the letter for a value; taught that it is constant it leaves it so in lines like no labelled one."""
+    """The base takes the letter for a value; taught that it is none, it leaves it in lines like no labelled one."""
     shots = [
         Pair(message=f"{verb} job j-{number}@{place}", template=f"{verb} job j-<*>@{place}")
         for number, (verb, place) in enumerate(
