@@ -197,8 +197,6 @@ _CHOICES: dict[str, tuple[str, ...]] = {
     "signal": ("SIGHUP", "SIGINT", "SIGKILL", "SIGUSR1", "SIGPIPE"),
     "limit": ("RLIMIT_CORE", "RLIMIT_AS", "MAX_FILES", "SOMAXCONN"),
 }  # fmt: skip
-#: A noun right before a value, by which it is asked for now and then whatever its variable is called.
-_NOUN_BEFORE, _BY_NOUN = re.compile(r"\b([a-z]{4,}) ?[\"'\[(]?$"), 0.15
 _FRAME_FIELD = re.compile(r"\{(\w+)\|([^}]+)\}")
 _SHARE_OF_FRAMES = 0.3
 #: Share of messages of which a parser would miss some parameters.
@@ -374,8 +372,6 @@ class AskedExamples:
                 noun = re.match(r" ([a-z]{3,})\b(?! ?[=:])", behind)
                 if noun and noun[1] not in _NO_NOUN and found[2].isdigit() and self.rng.random() < 0.6:
                     name = noun[1]  # what is counted says more than a variable such as `count`
-                elif (noun := _NOUN_BEFORE.search(made.text, 0, start)) and noun[1] not in _NO_NOUN:
-                    name = noun[1] if self.rng.random() < _BY_NOUN else name
                 answers |= {span: asked for span, asked in parts(name, start, found[2], behind) if asked}
         names = Counter(answers.values())
         alone = tuple((span, name) for span, name in answers.items() if names[name] == 1)
