@@ -77,3 +77,18 @@ def test_labels_leave_what_encloses_a_value(text: str, spans: list[tuple[int, in
 def test_a_missing_value_is_an_empty_parameter(text: str, spans: list[Span], expected: list[Span]) -> None:
     """Brackets and quotes around nothing have one; calls, bare equals signs and what holds a parameter do not."""
     assert expected == with_empty(text, spans)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("from 10.0.0.7:5121 on", [(5, 13), (14, 18)]),
+        ('host: "10.0.0.7:80"', [(7, 18)]),
+        ("at 10.0.0.7:80/x", [(3, 16)]),
+        ("of node-1:80", [(3, 12)]),
+    ],
+)
+def test_an_address_and_its_port_are_two_parameters(text: str, expected: list[Span]) -> None:
+    """Quoted they are one value, and so is any other pair."""
+    start, end = expected[0][0], expected[-1][1]
+    assert expected == labelled(text, [(start, end)])

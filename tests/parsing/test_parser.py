@@ -364,7 +364,7 @@ def test_importing_the_parser_imports_no_torch() -> None:
 
 
 LINES = {
-    "Accepted connection from 10.0.0.7:5121": "Accepted connection from <*>",
+    "Accepted connection from 10.0.0.7:5121": "Accepted connection from <*>:<*>",
     "Started worker in 38 ms": "Started worker in <*> ms",
     "Failed to open /var/lib/store/segment-17.log: No such file or directory": None,
     "Partition orders-3 assigned to consumer billing-7": "Partition <*> assigned to consumer <*>",

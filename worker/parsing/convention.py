@@ -27,6 +27,7 @@ _RULES = tuple(
         (rf"{_VARIABLE}(?:\.?{_VARIABLE})+", 0),
     )
 )
+_ADDRESS_AND_PORT = re.compile(r"(\d{1,3}(?:\.\d{1,3}){3}):(\d{1,5})", re.ASCII)
 #: What stands before a value that is missing. Brackets that touch a word are part of it, as in `close()`.
 _NOTHING = re.compile(
     r"((?<![\w)\]}\"'`])[(\[{<\"'](?=(?:(?<=\()\)|(?<=\[)\]|(?<=\{)\}|(?<=<)>|(?<=\")\"|(?<=')')(?![\w\"'`]))"
@@ -37,7 +38,16 @@ _NOTHING = re.compile(
 def labelled(text: str, spans: Sequence[Span]) -> list[Span]:
     """Write parameters as a label would: without the brackets, quotes and closing marks around them, then corrected."""
     whole = (part for start, end in spans for part in balanced(text, start, end))
-    return corrected(text, [span for start, end in whole if (span := trimmed(text, start, end))])
+    kept = corrected(text, [span for start, end in whole if (span := trimmed(text, start, end))])
+    return [part for start, end in kept for part in _address_and_port(text, start, end)]
+
+
+def _address_and_port(text: str, start: int, end: int) -> list[Span]:
+    """Split a value that is an IPv4 address with a port, unless it is quoted; programs write `%s:%d` more often."""
+    found = _ADDRESS_AND_PORT.fullmatch(text, start, end)
+    if found is None or text[start - 1 : start] in {'"', "'"}:
+        return [(start, end)]
+    return [found.span(1), found.span(2)]
 
 
 def corrected(text: str, spans: Sequence[Span]) -> list[Span]:
