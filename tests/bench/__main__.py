@@ -56,6 +56,7 @@ def parts(arguments: argparse.Namespace, broker: _Broker) -> Mapping[str, Part]:
             broker(), paces=(20_000, 200), seconds=5.0 if quick else 20.0, repeats=repeats, model=model
         ),
         "memory": lambda: memory.memory(broker(), records=records, model=model),
+        "settling": lambda: pipelines.settling(broker(), records=records, repeats=repeats, model=model),
         "throughput": lambda: pipelines.throughput(broker(), records=records, repeats=repeats, model=model),
     }
 

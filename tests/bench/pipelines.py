@@ -105,13 +105,33 @@ def run_peer(name: str, broker: KafkaBroker, source: str, records: int) -> Pace:
             return measure(broker, target, records, process)
 
 
-def run_worker(broker: KafkaBroker, source: str, records: int, model: str, compression: str) -> Pace:
-    """Run the worker; the first fifth of the records warms its caches."""
+def run_worker(broker: KafkaBroker, source: str, records: int, model: str, **settings: str) -> Pace:
+    """Run the worker with `settings`, by variable; the first fifth of the records warms its caches."""
     with (
-        output_topics(broker, f"events-{compression}") as target,
-        running_worker(broker, source, target, model, LOGLOOM_OUTPUT__COMPRESSION=compression) as worker,
+        output_topics(broker, "events") as target,
+        running_worker(broker, source, target, model, **settings) as worker,
     ):
         return measure(broker, target, records, worker.process)
+
+
+def settling(broker: KafkaBroker, *, records: int, repeats: int, model: str) -> Iterator[Figure]:
+    """Run the worker with and without the settling of templates, in turn."""
+    source = broker.new_topic("raw", PARTITIONS)
+    fill(broker, source, block_store(records))
+    paces: dict[str, list[Pace]] = {"false": [], "true": []}
+    for _ in range(repeats):
+        for is_on, found in paces.items():
+            found.append(run_worker(broker, source, records, model, LOGLOOM_STREAM__ENABLED=is_on))
+    yield from _figures("without settling", paces["false"])
+    yield from _figures("with settling", paces["true"])
+    yield Figure(
+        name="CPU with settling over CPU without",
+        unit="times",
+        values=tuple(
+            on.cpu_us_per_record / off.cpu_us_per_record for on, off in zip(paces["true"], paces["false"], strict=True)
+        ),
+        at_most=1.1,
+    )
 
 
 def throughput(broker: KafkaBroker, *, records: int, repeats: int, model: str) -> Iterator[Figure]:
@@ -121,7 +141,8 @@ def throughput(broker: KafkaBroker, *, records: int, repeats: int, model: str) -
     paces: dict[str, list[Pace]] = {}
     for _ in range(repeats):
         for compression in ("none", "lz4"):
-            paces.setdefault(compression, []).append(run_worker(broker, source, records, model, compression))
+            pace = run_worker(broker, source, records, model, LOGLOOM_OUTPUT__COMPRESSION=compression)
+            paces.setdefault(compression, []).append(pace)
         for name, share in _PEER_SHARES.items():
             paces.setdefault(name, []).append(run_peer(name, broker, source, int(records * share)))
     yield from _figures("Logloom, events uncompressed", paces["none"], quick=250_000, frugal=4.0)
