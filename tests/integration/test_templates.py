@@ -54,7 +54,7 @@ def test_list_and_search(address: str) -> None:
 
 
 def test_show(address: str) -> None:
-    """A template is shown with its parameters; an id may be cut short; one that is not there is told of."""
+    """A template is shown with its type and its parameters; an id may be cut short; one that is not there is told of."""
     shown = _run(address, "show", _LOGIN.id[:8], "--scope", "sshd").stdout.splitlines()
     assert shown == [
         f"id          {_LOGIN.id}",
@@ -62,6 +62,7 @@ def test_show(address: str) -> None:
         "parser      base-1",
         "template    user <*> logged in",
         "confidence  0.900",
+        "type        authentication success (0.827)",
         "parameter 1 user.name, one word",
     ]
     failed = _run(address, "show", "0000")
@@ -79,6 +80,8 @@ def test_export(address: str, tmp_path: Path) -> None:
             "parser": "base-2",
             "template": "user <*> logged in",
             "confidence": 0.9,
+            "type": "authentication success",
+            "type_confidence": 0.8273,
             "parameters": [{"name": "user.name", "spacious": False}],
         }
     ]

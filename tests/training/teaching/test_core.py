@@ -366,7 +366,7 @@ def test_a_log_settles_to_templates() -> None:
         "size=4711 of file",
     ]
     found = settled_templates(base(), None, log, given, diversity=0.5)
-    assert ["Accepted connection from <*>", "Shutting down gracefully", "size=<*> of file"] == [
+    assert ["Accepted connection from <*>:<*>", "Shutting down gracefully", "size=<*> of file"] == [
         template.text for template in found
     ]
     assert ("size",) == found[2].names
