@@ -543,24 +543,29 @@ def cut_template(message: bytes, text: str, spans: Sequence[Span], confidence: f
 
 
 def named(namer: Namer, messages: Sequence[bytes], templates: Sequence[Template | None]) -> list[Template | None]:
-    """Name parameters that have no name yet, but for those that hold several lines; one pass for all messages."""
-    given: dict[int, list[str]] = {}
-    nameless, found = list[tuple[int, int]](), list[Place]()
-    for row, (message, made) in enumerate(zip(messages, templates, strict=True)):
-        if made is None or all(made.names):
+    """Name parameters that have no name yet, but for those that hold several lines; one pass for all messages.
+
+    Of equal templates the first one's message decides.
+    """
+    given: dict[tuple[tuple[bytes, ...], tuple[str, ...]], list[str]] = {}
+    nameless, found = list[tuple[list[str], int]](), list[Place]()
+    for message, made in zip(messages, templates, strict=True):
+        if made is None or all(made.names) or (made.literals, made.names) in given:
             continue
-        given[row] = [*made.names]
+        chosen = given[made.literals, made.names] = [*made.names]
         values = [message[start:end] for start, end in made.match(message) or ()]
         read = places([decoded(literal) for literal in made.literals], values)
         for number, value in enumerate(values):
             if not made.names[number] and b"\n" not in value:
-                nameless.append((row, number))
+                nameless.append((chosen, number))
                 found.append(read[number])
-    for (row, number), name in zip(nameless, namer.names(found), strict=True):
-        given[row][number] = name
+    for (chosen, number), name in zip(nameless, namer.names(found), strict=True):
+        chosen[number] = name
     return [
-        made if made is None or row not in given else replace(made, names=tuple(given[row]))
-        for row, made in enumerate(templates)
+        replace(made, names=tuple(given[made.literals, made.names]))
+        if made is not None and (made.literals, made.names) in given
+        else made
+        for made in templates
     ]
 
 
