@@ -54,7 +54,7 @@ def test_list_and_search(address: str) -> None:
 
 
 def test_show(address: str) -> None:
-    """A template is shown with its type and its parameters; an id may be cut short; one that is not there is told of."""
+    """A template is shown with type and parameters; an id may be cut short; one that is not there is told of."""
     shown = _run(address, "show", _LOGIN.id[:8], "--scope", "sshd").stdout.splitlines()
     assert shown == [
         f"id          {_LOGIN.id}",

@@ -164,6 +164,17 @@ def test_a_template_that_another_covers_goes_into_it() -> None:
     assert "mail of {[x]} sent" == settled(*plain, cut("mail of [{x}] sent"))[-1]
 
 
+def test_the_lines_after_the_first_stay_one_parameter() -> None:
+    """Stack traces of a template are as different as they like."""
+    traces = [
+        cut(f"failed: {{{name}}}\n{{a.b.{name}: no\n\tat c.d({number}) [x]}}\n") for number, name in enumerate("abc")
+    ]
+    expected = [
+        f"failed: {{{name}}}\n{{a.b.{name}: no\n\tat c.d({number}) [x]}}\n" for number, name in enumerate("abc")
+    ]
+    assert expected == settled(*traces)
+
+
 def test_a_label_takes_in_before_larger_templates_do() -> None:
     """The label with the most constant text comes first."""
     many = [cut(f"login of {{{name}}} failed") for name in "abcdefgh"]

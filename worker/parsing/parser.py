@@ -32,7 +32,7 @@ from worker.parsing.convention import labelled, with_empty
 from worker.parsing.known import KnownTemplates, load_known
 from worker.parsing.naming import Namer, Place, places
 from worker.parsing.rows import Candidate, matched
-from worker.parsing.spans import Span, attaches, balanced, trimmed, unmistakable, with_missed
+from worker.parsing.spans import Span, attaches, balanced, first_line, later_lines, trimmed, unmistakable, with_missed
 from worker.parsing.templates import MAX_PARAMETERS, Template, decoded, encoded
 
 if TYPE_CHECKING:
@@ -447,12 +447,6 @@ def cut_of(line: str, tokens: Tokens, scores: F32, *, cuts: str) -> tuple[list[S
     return next(cut for cut in tries if not swallows(line, cut)), confidence
 
 
-def later_lines(text: str) -> list[Span]:
-    """Find the parameter that all lines after the first are, if there are any."""
-    end = first_line(text)
-    return [(end, len(text.rstrip()))] if end < len(text) else []
-
-
 def judged(text: str, spans: Sequence[Span], tokens: Tokens, scores: F32) -> Candidate:
     """Note the cut of a message, by the parameters of its first line, with what the model thought of every piece."""
     units, odds = judged_units(tokens, scores)
@@ -495,18 +489,6 @@ def known_by_first_line(known: KnownTemplates, message: bytes) -> Template | Non
     # A line may end with a character that is no white space to bytes: then two parameters could touch.
     is_sound = all(made.literals[1:-1]) and len(made.spacious) <= MAX_PARAMETERS
     return made if is_sound and made.match(message) is not None else None
-
-
-def first_line(text: str) -> int:
-    """Tell where the lines after the first that holds a letter begin; the text's end where nothing follows."""
-    place = 0
-    for line in text.splitlines(keepends=True):
-        place += len(line)
-        if any(character.isalpha() for character in line):
-            break
-    while text[place : place + 1] in {"\r", "\n"}:
-        place += 1
-    return len(text) if text[place:].isspace() else place
 
 
 def cleaned(text: str, spans: Sequence[Span]) -> list[Span]:

@@ -6,13 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from worker.parsing.spans import Span
+from worker.parsing.spans import Span, later_lines
 from worker.parsing.templates import Template, encoded
 
 #: Stands for a parameter in the form of a token.
 VARIABLE = "\0"
 #: No judgement of the model counts for more than this; a label counts for twice as much.
 MOST_ODDS = 6.0
+#: Stands for all lines after a message's first, which are one parameter.
+_LATER_LINES = "\n\n"
 #: White space, a mark that ends a field, or what stands between them.
 _TOKEN = re.compile(r"\s+|[,!;:=|\"'\[\](){}]|[^\s,!;:=|\"'\[\](){}]+")
 
@@ -74,6 +76,8 @@ class Row:
                 at += 1
             judged = lettered or inside
             mean = math.fsum(judged) / len(judged) if judged else -MOST_ODDS
+            if self.words[len(odds)] == _LATER_LINES:
+                mean = MOST_ODDS
             odds.append(min(MOST_ODDS, max(-MOST_ODDS, mean)))
         return odds
 
@@ -91,7 +95,11 @@ def matched(template: Template, text: str) -> tuple[Span, ...] | None:
 
 
 def row_of(candidate: Candidate) -> Row:
-    """Split a candidate into tokens."""
-    places = [token.span() for token in _TOKEN.finditer(candidate.text)]
-    words = [candidate.text[start:end] for start, end in places]
-    return Row(candidate=candidate, places=places, words=[" " if word.isspace() else word for word in words])
+    """Split a candidate into tokens; lines after the first that are a parameter are one token."""
+    text, later = candidate.text, later_lines(candidate.text)
+    is_cut = bool(later) and later[0] in candidate.spans
+    places = [token.span() for token in _TOKEN.finditer(text, 0, later[0][0] if is_cut else len(text))]
+    words = [" " if text[start:end].isspace() else text[start:end] for start, end in places]
+    if is_cut:
+        places, words = [*places, *later], [*words, _LATER_LINES]
+    return Row(candidate=candidate, places=places, words=words)

@@ -185,3 +185,21 @@ def with_missed(text: str, spans: Sequence[Span], missed: Iterable[Span]) -> lis
     """Add those of `missed` that touch none of `spans`, and merge what a joint alone separates."""
     free = [(start, end) for start, end in missed if not any(start < right and left < end for left, right in spans)]
     return merged(text, [*spans, *free])
+
+
+def first_line(text: str) -> int:
+    """Tell where the lines after the first that holds a letter begin; the text's end where nothing follows."""
+    place = 0
+    for line in text.splitlines(keepends=True):
+        place += len(line)
+        if any(character.isalpha() for character in line):
+            break
+    while text[place : place + 1] in {"\r", "\n"}:
+        place += 1
+    return len(text) if text[place:].isspace() else place
+
+
+def later_lines(text: str) -> list[Span]:
+    """Find the parameter that all lines after the first are, if there are any."""
+    end = first_line(text)
+    return [(end, len(text.rstrip()))] if end < len(text) else []
