@@ -14,8 +14,8 @@ from worker.parsing.templates import WILDCARD
 
 #: Stands for a parameter in a skeleton.
 _VARIABLE = "\0"
-#: What a path ends at, and what any other token ends at.
-_PATH_EDGES = r"\s,!;:=|\"'\[\](){}"
+#: What a path ends at, and what any other token ends at: the paper's marks, and the backtick that quotes like the others.
+_PATH_EDGES = r"\s,!;:=|`\"'\[\](){}"
 _EDGES = _PATH_EDGES + r".\-+@#$%&"
 _RULES = tuple(
     re.compile(pattern, flags)
