@@ -18,7 +18,6 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors.torch import save_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 from transformers import AutoModel, AutoTokenizer
@@ -30,6 +29,7 @@ from training.encoder import plain_words, wheel_folder
 from training.runs import RunFolder, add_options
 from worker.parsing.asking import FACTS, KEY, LEFT, OWN, RIGHT, Slot, header_slot, overlaps, piece_slot, words_of
 from worker.parsing.checkpoint import TOKENIZER, checkpoint_folder
+from worker.parsing.networks import write_network
 from worker.parsing.pieces import Piece
 
 F32 = npt.NDArray[np.float32]
@@ -276,12 +276,9 @@ def answers(network: AskingNetwork, some: Lessons, rows: I64, table: Tensor) -> 
 def write_asker(path: Path, network: AskingNetwork, table: F32, tokenizer: Tokenizer, threshold: float) -> None:
     """Write what `Asker.load` reads: the words in eight bits, the rest in sixteen."""
     scale = np.abs(table).max(axis=1, keepdims=True) / 127
-    parts = {name.replace(".", "_"): tensor.detach().half() for name, tensor in network.state_dict().items()}
-    parts |= {
-        "words": torch.from_numpy(np.rint(table / scale).astype(np.int8)), "words_scale": torch.from_numpy(scale).half()
-    }  # fmt: skip
-    about = {"format": 1, "threshold": threshold, "tokenizer": tokenizer.to_str()}
-    save_file(parts, str(path), {"about": json.dumps(about)})
+    parts = {name.replace(".", "_"): tensor.detach().half().numpy() for name, tensor in network.state_dict().items()}
+    parts |= {"words": np.rint(table / scale).astype(np.int8), "words_scale": scale.astype(np.float16)}
+    write_network(path, parts, {"threshold": threshold, "tokenizer": tokenizer.to_str()})
 
 
 def teach_asking(configuration: Configuration, out: Path) -> dict[str, object]:

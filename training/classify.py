@@ -28,8 +28,9 @@ from training.base import split_packages
 from training.corpus.logging_calls import CORPUS, LoggingCall, load
 from training.runs import RunFolder, add_options
 from worker.parsing.checkpoint import BASE, checkpoint_folder
-from worker.parsing.message_types import F32, SHIPPED, Typer, token_rows, write_types
+from worker.parsing.message_types import SHIPPED, Typer, token_rows, write_types
 from worker.parsing.model import read_checkpoint
+from worker.parsing.networks import F32
 from worker.parsing.templates import Template
 
 #: Labelled templates, words and keywords.

@@ -37,7 +37,6 @@ from worker.parsing.model import described_network, read_checkpoint
 from worker.parsing.naming import (
     COPIES,
     LEFT,
-    MARKS,
     PARAMETER,
     RIGHT,
     Chosen,
@@ -48,6 +47,7 @@ from worker.parsing.naming import (
     widespread,
     write_names,
 )
+from worker.parsing.networks import MARKS
 from worker.parsing.parser import key_before, noun_before
 from worker.parsing.types import TYPES
 

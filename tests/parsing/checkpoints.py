@@ -10,7 +10,8 @@ from tokenizers import Tokenizer
 from training.encoder import folding_tokenizer
 from worker.parsing.checkpoint import About
 from worker.parsing.model import described_network, write_checkpoint
-from worker.parsing.naming import COPIES, F32, LEFT, MARKS, RIGHT, write_names
+from worker.parsing.naming import COPIES, LEFT, RIGHT, write_names
+from worker.parsing.networks import F32, MARKS
 from worker.parsing.types import TYPES
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789.:/-_=[]()'\","

@@ -11,7 +11,8 @@ from tokenizers.models import WordPiece
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
 from worker.errors import WrongModel
-from worker.parsing.message_types import F32, TOKENS, Typer, token_rows, write_types
+from worker.parsing.message_types import TOKENS, Typer, token_rows, write_types
+from worker.parsing.networks import F32
 from worker.parsing.templates import Template
 
 _WORDS = ("[UNK]", "full", "late", "disk", "time", "out", "lost")

@@ -11,7 +11,8 @@ from safetensors.numpy import load_file, save_file
 from tests.parsing.checkpoints import VOCABULARY, naming_parts, write_small, write_small_names
 from worker.errors import WrongModel
 from worker.parsing.checkpoint import NAMES, checkpoint_version, tokenizer_version
-from worker.parsing.naming import F32, LEFT, RIGHT, Namer, Place, places, plain_name, widespread
+from worker.parsing.naming import LEFT, RIGHT, Namer, Place, places, plain_name, widespread
+from worker.parsing.networks import F32
 from worker.parsing.parser import EncoderParser, named
 from worker.parsing.templates import Template
 from worker.parsing.types import TYPES

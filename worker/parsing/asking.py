@@ -7,45 +7,33 @@ spans and for the words that ask for them is that of GLiNER (arXiv:2311.08526); 
 plain Python: it is asked once per template.
 """
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Self, cast
 
 import numpy as np
-import numpy.typing as npt
-from safetensors import SafetensorError, safe_open
 from tokenizers import Tokenizer
 
-from worker.errors import WrongModel
+from worker.parsing.networks import F32, HUMP, MARKS, mark_class, read_network
 from worker.parsing.pieces import RULES, Piece
 from worker.parsing.spans import Span
 from worker.parsing.types import TYPES, parameter_type
 
-F32 = npt.NDArray[np.float32]
-
 #: Words read of each part: before a piece, behind it, of its key, of itself.
 LEFT, RIGHT, KEY, OWN = 4, 2, 3, 4
-#: Stands for a value without letters among the words.
+#: Characters read on each side of a piece.
 _AROUND = 80
 _WORD = re.compile(r"[^\W\d_]+")
-_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _KEY = re.compile(r"([A-Za-z_][\w.\-]{0,40}(?: [A-Za-z]+){0,2})(?:=|: ?|\s=\s)[\"'\[({<]?$")
-#: Classes of the characters around a piece; 0 is none, and what is in no class has the one after the last.
-_MARKS = ("", " ", "=", ":", "([{<", ")]}>", "\"'`", ",;", ".!?", "/\\", "-_#@%")
-MARKS = len(_MARKS) + 1
 #: Numbers of a slot beside its words: type, rules, marks, header or not, how long it is.
 FACTS = len(TYPES) + len(RULES) + 2 * MARKS + 6
-
-_FORMAT = 1
-_ABOUT = "about"
 
 
 def words_of(text: str) -> list[str]:
     """Split names and prose into lower-case words: `clientIp`, `client_ip` and `client ip` are the same."""
-    return [word.lower() for found in _WORD.findall(text) for word in _CAMEL.split(found)]
+    return [word.lower() for found in _WORD.findall(text) for word in HUMP.split(found)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,19 +85,13 @@ def _facts(
     facts[TYPES.index(parameter_type(value.encode(errors="replace")))] = 1.0
     for rule in rules:
         facts[len(TYPES) + RULES.index(rule)] = 1.0
-    facts[len(TYPES) + len(RULES) + _class(before)] = 1.0
-    facts[len(TYPES) + len(RULES) + MARKS + _class(behind)] = 1.0
+    facts[len(TYPES) + len(RULES) + mark_class(before)] = 1.0
+    facts[len(TYPES) + len(RULES) + MARKS + mark_class(behind)] = 1.0
     facts[-4] = float(in_header)
     facts[-3] = float(" " in value)
     facts[-2] = min(len(value), 100) / 50
     facts[-1] = float(value.isalpha())
     return tuple(facts)
-
-
-def _class(character: str) -> int:
-    if not character:
-        return 0
-    return next((place for place, marks in enumerate(_MARKS) if character in marks and place), len(_MARKS))
 
 
 class Asker:
@@ -129,14 +111,7 @@ class Asker:
             WrongModel: it is missing, broken, or of another format.
 
         """
-        try:
-            with safe_open(str(path), "numpy") as file:
-                about: dict[str, Any] = json.loads((file.metadata() or {}).get(_ABOUT, "{}"))
-                parts = {part: file.get_tensor(part) for part in file.keys()}  # noqa: SIM118 - no dict
-        except (SafetensorError, OSError, ValueError) as error:
-            raise WrongModel(f"{path} is broken: {error}. Copy it again, or make it again.") from error
-        if about.get("format") != _FORMAT:
-            raise WrongModel(f"{path} is of format {about.get('format')}; this version runs format {_FORMAT}.")
+        about, parts = read_network(path, "Copy it again, or make it again.")
         words = parts["words"].astype(np.float32) * parts.pop("words_scale").astype(np.float32)
         floats = {name: part.astype(np.float32) for name, part in parts.items()} | {"words": words}
         return cls(floats, Tokenizer.from_str(about["tokenizer"]), float(about["threshold"]))

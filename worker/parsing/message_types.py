@@ -5,35 +5,31 @@ messages of its kind. It brings its own vocabulary, knows nothing of the encoder
 every checkpoint. It was taught some types; another type's direction is that of the words that describe it.
 """
 
-import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self, TypeAlias, cast
+from typing import Self, cast
 
 import numpy as np
-import numpy.typing as npt
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 from tokenizers import Tokenizer
 
 from worker.errors import WrongModel
+from worker.parsing.networks import (
+    F32,
+    HUMP,
+    Part,
+    packed,
+    read_network,
+    refuse_misfits,
+    shapes_of,
+    write_network,
+)
 from worker.parsing.templates import WILDCARD, Template
-
-F32 = npt.NDArray[np.float32]
-Part: TypeAlias = npt.NDArray[Any]
 
 #: The file that ships with Logloom.
 SHIPPED = Path(__file__).parents[1] / "models" / "types.safetensors"
 #: Most characters and most tokens of a template that are read: a flood of long ones must not take long.
 _CHARACTERS, TOKENS = 400, 64
-#: A word of several, as programmers write them: `readTimeout`.
-_HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
-
-#: The version of the file's format; another one can't be run.
-_FORMAT = 1
-_ABOUT = "about"
 _PARTS = (
     "tokens", "token_scale", "hidden_weight", "hidden_bias", "direction_weight", "direction_bias", "types",
     "type_bias",
@@ -70,14 +66,7 @@ class Typer:
             WrongModel: the file is missing or broken.
 
         """
-        try:
-            with safe_open(str(path), "numpy") as file:
-                about = json.loads((file.metadata() or {}).get(_ABOUT, "{}"))
-                parts = {part: file.get_tensor(part) for part in file.keys()}  # noqa: SIM118 - no dict
-        except (SafetensorError, OSError, ValueError) as error:
-            raise WrongModel(f"{path} is broken: {error}. Install Logloom again.") from error
-        if about.get("format") != _FORMAT:
-            raise WrongModel(f"{path} is of format {about.get('format')}; this version runs format {_FORMAT}.")
+        about, parts = read_network(path, "Install Logloom again.")
         tokenizer = Tokenizer.from_str(about["tokenizer"])
         _check(path, parts, len(about["types"]), tokenizer.get_vocab_size())
         loaded = {name: part.astype(np.float32) for name, part in parts.items()}
@@ -145,7 +134,7 @@ class Typer:
 
 def token_rows(tokenizer: Tokenizer, text: str) -> list[int]:
     """Cut a template into rows of the table of tokens; the row after the last token stands for a parameter."""
-    pieces = _HUMP.sub(" ", text[:_CHARACTERS]).split(WILDCARD)
+    pieces = HUMP.sub(" ", text[:_CHARACTERS]).split(WILDCARD)
     parameter = tokenizer.get_vocab_size()
     rows: list[int] = []
     for number, tokens in enumerate(tokenizer.encode_batch(pieces, add_special_tokens=False)):
@@ -159,9 +148,7 @@ def _unit(vector: F32) -> F32:
 
 def _check(path: Path, parts: Mapping[str, Part], types: int, tokens: int) -> None:
     """Raise WrongModel where tensors are missing, do not fit each other, or hold what is no number."""
-    if set(parts) != {*_PARTS}:
-        raise WrongModel(f"{path} holds {', '.join(sorted(parts))}: types have {', '.join(_PARTS)}.")
-    shapes = {name: part.shape for name, part in parts.items()}
+    shapes = shapes_of(path, parts, _PARTS, "types")
     width, wide, length = (shapes[name][-1] for name in ("tokens", "hidden_bias", "direction_bias"))
     wanted = {
         "tokens": (tokens + 1, width),
@@ -173,11 +160,9 @@ def _check(path: Path, parts: Mapping[str, Part], types: int, tokens: int) -> No
         "types": (types + 1, length),
         "type_bias": (types + 1,),
     }
-    wrong = [f"{name} {shapes[name]}, not {wanted[name]}" for name in _PARTS if shapes[name] != wanted[name]]
-    if wrong or not types:
-        raise WrongModel(f"{path} has parts that do not fit each other: {'; '.join(wrong)}.")
-    if not all(np.isfinite(part).all() for part in parts.values()):
-        raise WrongModel(f"{path} holds values that are no numbers.")
+    if not types:
+        raise WrongModel(f"{path} has no types.")
+    refuse_misfits(path, parts, wanted)
 
 
 def write_types(
@@ -189,11 +174,6 @@ def write_types(
         WrongModel: parts are missing, do not fit, or hold what is no number.
 
     """
-    scale = np.maximum(np.abs(parts["tokens"]).max(axis=0), 1e-6) / 127
-    packed: dict[str, Part] = {name: np.ascontiguousarray(part, np.float16) for name, part in parts.items()}
-    packed["tokens"] = np.round(parts["tokens"] / scale).astype(np.int8)
-    packed["token_scale"] = scale.astype(np.float32)
-    _check(path, packed, len(taught), tokenizer.get_vocab_size())
-    about = {"format": _FORMAT, "threshold": threshold, "types": list(taught), "tokenizer": tokenizer.to_str()}
-    # One text, because several would come in random order, and the file should repeat to the byte.
-    path.write_bytes(save(packed, {_ABOUT: json.dumps(about)}))
+    small = packed(parts)
+    _check(path, small, len(taught), tokenizer.get_vocab_size())
+    write_network(path, small, {"threshold": threshold, "types": list(taught), "tokenizer": tokenizer.to_str()})

@@ -8,25 +8,29 @@ What a variable is called in code differs from what a reader calls the parameter
 of abbreviation: `plain_name` takes these off, so that one thing has one name.
 """
 
-import json
 import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self, TypeAlias, cast
+from typing import Self, cast
 
 import numpy as np
-import numpy.typing as npt
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 from tokenizers import Tokenizer
 
 from worker.errors import WrongModel
 from worker.parsing.checkpoint import NAMES, TOKENIZER, tokenizer_version
+from worker.parsing.networks import (
+    F32,
+    MARKS,
+    Part,
+    mark_class,
+    packed,
+    read_network,
+    refuse_misfits,
+    shapes_of,
+    write_network,
+)
 from worker.parsing.types import TYPES, parameter_type
-
-F32 = npt.NDArray[np.float32]
-Part: TypeAlias = npt.NDArray[Any]
 
 #: Words that programmers shorten, and those of several words for one thing that is kept.
 _SPELLINGS = {
@@ -131,18 +135,11 @@ _WORD = re.compile(r"\0|[^\W_]+")
 _JOINT = re.compile(r"[ _\-]")
 #: Most characters between a parameter and a word that names it.
 _NEAR = 4
-#: Classes of the characters around a parameter; 0 is none, and what is in no class has the one after the last.
-_MARKS = ("", " ", "=", ":", "([{<", ")]}>", "\"'`", ",;", ".!?", "/\\", "-_#@%")
-#: How many classes there are.
-MARKS = len(_MARKS) + 1
 #: Most words of a message that are read as its subject.
 _MOST_WORDS = 64
 #: How many names of its own a place offers.
 COPIES = 2
 
-#: The version of the file's format; another one can't be run.
-_FORMAT = 1
-_ABOUT = "about"
 _PARTS = (
     "tokens", "token_scale", "special", "kinds", "marks", "hidden_weight", "hidden_bias", "span_weight", "span_bias",
     "names_weight",
@@ -182,17 +179,11 @@ def places(constants: Sequence[str], values: Sequence[bytes]) -> list[Place]:
                 words=tuple(PARAMETER if word == _MARK else word.lower() for word in words),
                 message=subject,
                 kind=TYPES.index(parameter_type(value)),
-                marks=(_class(left[-1:]), _class(right[:1])),
+                marks=(mark_class(left[-1:]), mark_class(right[:1])),
                 copies=_copies(left, before),
             )
         )
     return found
-
-
-def _class(character: str) -> int:
-    if not character:
-        return 0
-    return next((place for place, marks in enumerate(_MARKS) if character in marks and place), len(_MARKS))
 
 
 def _copies(left: str, before: Sequence[re.Match[str]]) -> tuple[str, str]:
@@ -241,14 +232,7 @@ class Namer:
         path = folder / NAMES
         if not path.is_file():
             return None
-        try:
-            with safe_open(str(path), "numpy") as file:
-                about = json.loads((file.metadata() or {}).get(_ABOUT, "{}"))
-                parts = {part: file.get_tensor(part) for part in file.keys()}  # noqa: SIM118 - no dict
-        except (SafetensorError, OSError, ValueError) as error:
-            raise WrongModel(f"{path} is broken: {error}. Copy it again, or make it again.") from error
-        if about.get("format") != _FORMAT:
-            raise WrongModel(f"{path} is of format {about.get('format')}; this version runs format {_FORMAT}.")
+        about, parts = read_network(path, "Copy it again, or make it again.")
         if about.get("tokenizer") != tokenizer_version(folder):
             raise WrongModel(
                 f"{path} was made for another tokenizer ({about.get('tokenizer')}) than that of {folder}: "
@@ -327,11 +311,7 @@ def _mean(vectors: Mapping[str, F32], words: Sequence[str]) -> F32:
 
 def _check(path: Path, parts: Mapping[str, Part], names: int, tokens: int) -> None:
     """Raise WrongModel where tensors are missing, do not fit each other or `tokens`, or hold what is no number."""
-    if set(parts) != {*_PARTS}:
-        raise WrongModel(f"{path} holds {', '.join(sorted(parts))}: names have {', '.join(_PARTS)}.")
-    shapes = {name: part.shape for name, part in parts.items()}
-    if not all(shapes.values()):
-        raise WrongModel(f"{path} has a part without a shape. Make it again.")
+    shapes = shapes_of(path, parts, _PARTS, "names")
     width, wide, span = shapes["tokens"][-1], shapes["hidden_bias"][0], shapes["span_bias"][0]
     kind, mark = shapes["kinds"][-1], shapes["marks"][-1]
     wanted = {
@@ -347,11 +327,9 @@ def _check(path: Path, parts: Mapping[str, Part], names: int, tokens: int) -> No
         "names_weight": (names + COPIES, span),
         "names_bias": (names + COPIES,),
     }
-    wrong = [f"{name} {shapes[name]}, not {wanted[name]}" for name in _PARTS if shapes[name] != wanted[name]]
-    if not names or wrong:
-        raise WrongModel(f"{path} has parts that do not fit each other or the tokenizer: {'; '.join(wrong)}.")
-    if not all(np.isfinite(part).all() for part in parts.values()):
-        raise WrongModel(f"{path} holds values that are no numbers. Make it again.")
+    if not names:
+        raise WrongModel(f"{path} has no names.")
+    refuse_misfits(path, parts, wanted)
 
 
 def write_names(folder: Path, parts: Mapping[str, F32], names: Sequence[str], threshold: float) -> None:
@@ -364,13 +342,7 @@ def write_names(folder: Path, parts: Mapping[str, F32], names: Sequence[str], th
 
     """
     path = folder / NAMES
-    scale = np.maximum(np.abs(parts["tokens"]).max(axis=0), 1e-6) / 127
-    packed: dict[str, Part] = {name: np.ascontiguousarray(part, np.float16) for name, part in parts.items()}
-    packed["tokens"] = np.round(parts["tokens"] / scale).astype(np.int8)
-    packed["token_scale"] = (scale * parts["token_scale"]).astype(np.float32)
-    _check(path, packed, len(names), len(parts["tokens"]))
-    about = {
-        "format": _FORMAT, "tokenizer": tokenizer_version(folder), "threshold": threshold, "names": list(names),
-    }  # fmt: skip
-    # One text, because several would come in random order, and versions follow the bytes.
-    path.write_bytes(save(packed, {_ABOUT: json.dumps(about)}))
+    small = packed(parts, parts["token_scale"])
+    _check(path, small, len(names), len(parts["tokens"]))
+    about = {"tokenizer": tokenizer_version(folder), "threshold": threshold, "names": list(names)}
+    write_network(path, small, about)

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Self
 
 from worker.parsing.spans import Span
@@ -15,7 +16,6 @@ _UNIT = (
     r"(?:[KMGTkmgt]i?)?(?:B|[Bb]ytes?)(?:/s(?:ec)?)?|[nuµm]?s(?:ecs?)?|seconds?|minutes?|hours?|days?|"
     r"milliseconds?|millis|mins?|hrs?|[hmd]|%"
 )
-_PORT = r"(?P<port>(?<=[\w\])]:)\d{2,5})(?![\w.:]\w)"
 
 #: Where values stand, by rule; group 1 is the value. Rules overlap: what is asked for decides among them.
 _RULES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
@@ -52,12 +52,9 @@ _RULES: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("dotless", r"(\w+)"),
     )
 )
-
-
+_PATTERNS = dict(_RULES)
 #: The names of the rules; `parameter` is for what a template cuts.
-RULES = tuple(dict.fromkeys(["parameter", *(name for name, _ in _RULES)]))
-
-
+RULES = tuple(dict.fromkeys(["parameter", *_PATTERNS]))
 #: Rules whose values are never answered by a part: half an address or a number without its unit is no answer.
 _WHOLE = frozenset({"measure", "clock", "address", "number"})
 
@@ -111,5 +108,5 @@ def places(value: str, span: Span) -> Iterator[tuple[str, int]]:
 
 def nth(value: str, rule: str, count: int) -> Span | None:
     """Find the match number `count` of a rule in `value`; None where there are fewer."""
-    pattern = dict(_RULES)[rule]
-    return next((match.span(1) for number, match in enumerate(pattern.finditer(value)) if number == count), None)
+    found = next(islice(_PATTERNS[rule].finditer(value), count, None), None)
+    return None if found is None else found.span(1)
