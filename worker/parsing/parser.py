@@ -204,17 +204,18 @@ class EncoderParser:
         alike: dict[tuple[str | None, str], list[int]] = defaultdict(list)
         for row in unknown:
             alike[prompts[row], kind_of(readable(decoded(messages[row])))].append(row)
-        for first, text, tokens, scores in self._read(messages, prompts, [rows[0] for rows in alike.values()]):
+        kinds = {rows[0]: rows for rows in alike.values()}
+        for first, text, tokens, scores in self._read(messages, prompts, list(kinds)):
             line = readable(text)
             spans, confidence = cut_of(line, tokens, scores, cuts=self._tagger.cuts_of(prompts[first]))
-            for row in alike[prompts[first], kind_of(line)]:
+            for row in kinds[first]:
                 other = decoded(messages[row])
                 cut = spans if row == first else moved(line, spans, readable(other))
                 if cut is not None:
                     templates[row] = template(messages[row], other, cut, confidence)
             if (made := templates[first]) is not None:
                 templates[first] = replace(made, candidate=judged(text, spans, tokens, scores))
-        unlike = [row for rows in alike.values() for row in rows[1:] if templates[row] is None]
+        unlike = [row for rows in kinds.values() for row in rows[1:] if templates[row] is None]
         for row, text, tokens, scores in self._read(messages, prompts, unlike):
             spans, confidence = cut_of(readable(text), tokens, scores, cuts=self._tagger.cuts_of(prompts[row]))
             if (made := template(messages[row], text, spans, confidence)) is not None:
