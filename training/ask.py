@@ -5,7 +5,6 @@ vocabulary alone, and the main directions of what it says are kept (as Model2Vec
 that words that no logging call has are answered like those of near meaning.
 """
 
-import argparse
 import json
 import random
 import time
@@ -26,7 +25,7 @@ from training.base import split_packages
 from training.corpus.asked import AskedExample, AskedExamples, question
 from training.corpus.logging_calls import CORPUS, load
 from training.encoder import plain_words, wheel_folder
-from training.runs import RunFolder, add_options
+from training.runs import RunFolder, add_options, command_parser
 from worker.parsing.asking import FACTS, KEY, LEFT, OWN, RIGHT, Slot, header_slot, overlaps, piece_slot, words_of
 from worker.parsing.checkpoint import TOKENIZER, checkpoint_folder
 from worker.parsing.networks import write_network
@@ -337,10 +336,7 @@ def teach_asking(configuration: Configuration, out: Path) -> dict[str, object]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the options, run, print the report."""
-    parser = argparse.ArgumentParser(
-        prog="python -m training.ask", description=__doc__.split("\n")[0] if __doc__ else "",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )  # fmt: skip
+    parser = command_parser("ask", __doc__)
     parser.add_argument("--out", type=Path, default=Path("runs/ask"), help="the run folder")
     shown = {
         "model": "the checkpoint whose vocabulary is taken: base, or a folder",

@@ -4,7 +4,6 @@ Writes a run folder: `configuration.json`, `curve.png`, `checkpoint/` and `repor
 the figures are of programs that the tagger never saw. The same seed on the same machine makes the same run.
 """
 
-import argparse
 import hashlib
 import json
 import random
@@ -23,7 +22,16 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from training.corpus.examples import Example, Examples
 from training.corpus.logging_calls import CORPUS, LoggingCall, load
 from training.encoder import continued, encoder_layers, plain_words, small_vocabulary, starting_point, wheel_folder
-from training.runs import RunFolder, add_options, by_length, draw_curves, options_of, rate_groups, rate_scale
+from training.runs import (
+    RunFolder,
+    add_options,
+    by_length,
+    command_parser,
+    draw_curves,
+    options_of,
+    rate_groups,
+    rate_scale,
+)
 from training.tagging import I64, IGNORED, looked_at, padded_labels, token_labels
 from worker.parsing.bert import Attention
 from worker.parsing.checkpoint import CORRECTED, About, read_about
@@ -303,10 +311,7 @@ def origin(configuration: Configuration) -> str:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the options, run, print the report."""
-    parser = argparse.ArgumentParser(
-        prog="python -m training.base", description=__doc__.split("\n")[0] if __doc__ else "",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )  # fmt: skip
+    parser = command_parser("base", __doc__)
     parser.add_argument("--out", type=Path, default=Path("runs/fine-tune"), help="the run folder")
     parser.add_argument("--corpus", default=str(CORPUS / "calls.jsonl"), help="what `python -m training.mine` wrote")
     shown = {

@@ -6,7 +6,6 @@ other words, too, and with some left out, so it learns what else such messages s
 that tell what a type is, are taught beside them.
 """
 
-import argparse
 import csv
 import json
 import math
@@ -26,7 +25,7 @@ from torch.nn import functional
 
 from training.base import split_packages
 from training.corpus.logging_calls import CORPUS, LoggingCall, load
-from training.runs import RunFolder, add_options
+from training.runs import RunFolder, add_options, command_parser
 from worker.parsing.checkpoint import BASE, checkpoint_folder
 from worker.parsing.message_types import SHIPPED, Typer, token_rows, write_types
 from worker.parsing.model import read_checkpoint
@@ -313,10 +312,7 @@ def teach_types(configuration: Configuration, out: Path) -> dict[str, Any]:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the options, run or measure, print the report."""
-    parser = argparse.ArgumentParser(
-        prog="python -m training.classify", description=__doc__.split("\n")[0] if __doc__ else "",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )  # fmt: skip
+    parser = command_parser("classify", __doc__)
     parser.add_argument("--out", type=Path, default=Path("runs/classify"), help="the run folder")
     parser.add_argument("--measure", type=Path, help="measure this file, and teach nothing")
     shown = {

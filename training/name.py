@@ -5,7 +5,6 @@ Writes a run folder: `configuration.json`, `checkpoint/`, which is the checkpoin
 are held out, as in `training.base`: the figures, and the threshold, are of programs that were never seen.
 """
 
-import argparse
 import json
 import re
 import time
@@ -29,7 +28,7 @@ from training.base import split_packages
 from training.corpus.logging_calls import CORPUS, load
 from training.corpus.named import NamedExamples, vocabulary
 from training.encoder import plain_words, wheel_folder
-from training.runs import RunFolder, add_options, rate_groups, rate_scale
+from training.runs import RunFolder, add_options, command_parser, rate_groups, rate_scale
 from worker.errors import WrongModel
 from worker.parsing.bert import Bert
 from worker.parsing.checkpoint import BASE, FILES, NAMES, checkpoint_folder
@@ -436,10 +435,7 @@ def loaded(folder: Path) -> Namer:
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Read the options, run, print the report."""
-    parser = argparse.ArgumentParser(
-        prog="python -m training.name", description=__doc__.split("\n")[0] if __doc__ else "",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
-    )  # fmt: skip
+    parser = command_parser("name", __doc__)
     parser.add_argument("--out", type=Path, default=Path("runs/name"), help="the run folder")
     shown = {
         "model": "the checkpoint that the names are for: base, or a folder",

@@ -184,6 +184,15 @@ def _processor() -> str:
     return next(named, platform.processor() or platform.machine())
 
 
+def command_parser(name: str, description: str | None) -> argparse.ArgumentParser:
+    """Make the parser of `python -m training.NAME`, described by the first line of a module's docstring."""
+    return argparse.ArgumentParser(
+        prog=f"python -m training.{name}",
+        description=(description or "").partition("\n")[0],
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+
+
 def add_options(parser: argparse.ArgumentParser, plain: Any, shown: Mapping[str, str]) -> None:
     """Add an option for each field of the dataclass `plain` that `shown` has a help for; `plain` has the defaults."""
     for name, text in shown.items():
