@@ -17,7 +17,6 @@ from worker.parsing.spans import Span
         ("see http://example.org/a", "see http://example.org/a"),
         ("relative a/b/<*> and/or", "relative a/b/<*> and/or"),
         ("append=true sync=False", "append=<*> sync=<*>"),
-        ("bean `type=<*>` up", "bean `type=<*>` up"),
         ("owner root, not administrator", "owner <*>, not administrator"),
         ("value null of Admin", "value <*> of <*>"),
         ("exit 15 of v2 in HTTP/1.1", "exit <*> of v2 in HTTP/1.<*>"),

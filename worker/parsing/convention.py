@@ -14,8 +14,8 @@ from worker.parsing.templates import WILDCARD
 
 #: Stands for a parameter in a skeleton.
 _VARIABLE = "\0"
-#: What a path ends at, and what any other token ends at; the backtick, which quotes too, is not in the paper.
-_PATH_EDGES = r"\s,!;:=|`\"'\[\](){}"
+#: What a path ends at, and what any other token ends at.
+_PATH_EDGES = r"\s,!;:=|\"'\[\](){}"
 _EDGES = _PATH_EDGES + r".\-+@#$%&"
 _RULES = tuple(
     re.compile(pattern, flags)
