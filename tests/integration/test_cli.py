@@ -191,6 +191,20 @@ def test_replay_to_another_topic(kafka: KafkaBroker) -> None:
     assert len(_read(kafka, other, isolation_level="read_committed")) == 3
 
 
+def test_replayed_letters_can_be_read_at_once(kafka: KafkaBroker) -> None:
+    """A replay is over when those who read only what was committed see what it sent."""
+    topic = kafka.new_topic("raw")
+    dead, place = f"{topic}.dead", TopicPartition(topic, 0)
+    _bury(kafka, dead, [_letter(topic, number, "unparsable") for number in range(6)])
+    environment = {"LOGLOOM_OUTPUT__DEAD_LETTER_TOPIC": dead, "LOGLOOM_KAFKA__GROUP_ID": topic}
+    with Admin(_settings(kafka, isolation_level="read_committed")) as admin:
+        ends = []
+        for _ in range(6):
+            _run(kafka, "dead-letters", "replay", "--max", "1", environment=environment)
+            ends.append(admin.end_offsets([place])[place])
+    assert ends == [2, 4, 6, 8, 10, 12]  # each letter, and the mark that ends its transaction
+
+
 def test_foreign_records_remain(kafka: KafkaBroker) -> None:
     """A record among the dead letters that is none is shown, and not sent anywhere."""
     dead = kafka.new_topic("dead")

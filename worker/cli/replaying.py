@@ -5,8 +5,8 @@ aiokafka sends here, for kafka-python's producer refuses headers that are null.
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -59,26 +59,35 @@ class Plan:
 async def replay(settings: "Settings", plan: Plan) -> None:
     """Send what `plan` takes of all pending letters.
 
-    Sending a chunk and remembering it is one transaction: both happen or neither. Raises LogloomError; the chunks
-    before were sent and are remembered.
+    Sending a chunk and remembering it is one transaction: both happen or neither. What was sent can be read, under
+    either isolation, when this returns. Raises LogloomError; the chunks before were sent and are remembered.
     """
     with Admin(settings.kafka) as admin:
         partitions = admin.partitions()
-    connection = {
-        name: value
-        for name, value in connection_options(settings.kafka).items()
-        if name.startswith(("bootstrap_servers", "client_id", "security_", "ssl_", "sasl_"))
-    }
-    producer = AIOKafkaProducer(**connection, transactional_id=replay_group(settings), linger_ms=20)
     try:
         # Starting fences whoever replays at the same time; only then is what it committed the last word.
-        await producer.start()
-        states = await asyncio.to_thread(replayed, settings)
-        with closing(letters(settings, dict(states))) as pending:
-            while chunk := await asyncio.to_thread(_next, pending):
-                states |= await _send(producer, settings, chunk, plan, states, partitions)
+        async with _started(settings) as producer:
+            states = await asyncio.to_thread(replayed, settings)
+            with closing(letters(settings, dict(states))) as pending:
+                while chunk := await asyncio.to_thread(_next, pending):
+                    states |= await _send(producer, settings, chunk, plan, states, partitions)
+            # A commit is acknowledged before partitions know of it; until they do, no such producer is started.
+            async with _started(settings):
+                pass
     except KafkaError as exc:
         raise Unreachable(f"the replay ended early: {type(exc).__name__}: {exc}") from exc
+
+
+@asynccontextmanager
+async def _started(settings: "Settings") -> AsyncIterator[AIOKafkaProducer]:
+    """Start the producer of which the broker lets only the last one send."""
+    options = connection_options(settings.kafka)
+    prefixes = ("bootstrap_servers", "client_id", "security_", "ssl_", "sasl_")
+    connection = {name: value for name, value in options.items() if name.startswith(prefixes)}
+    producer = AIOKafkaProducer(**connection, transactional_id=replay_group(settings), linger_ms=20)
+    try:
+        await producer.start()
+        yield producer
     finally:
         await producer.stop()
 
