@@ -17,7 +17,7 @@ from worker.cache.misses import Misses
 from worker.cache.store import Limits, TemplateStore
 from worker.cache.templates import TemplateCache
 from worker.columns.layout import TIER_INDEX, TIER_MISS, TIER_MODEL, TIER_STORE, Matches
-from worker.parsing.checkpoint import WORDS
+from worker.parsing.checkpoint import CORRECTED
 from worker.parsing.microbatch import MicroBatcher
 from worker.parsing.parser import Prompts
 from worker.parsing.rows import Candidate
@@ -273,7 +273,7 @@ class Settling(RuleParser):
     def cuts_of(self, prompt: str | None) -> str:
         """Decide words as a whole."""
         del prompt
-        return WORDS
+        return CORRECTED
 
     def named(self, messages: Sequence[bytes], templates: Sequence[Template | None]) -> list[Template | None]:
         """Name nothing."""

@@ -8,7 +8,7 @@ import torch
 from tokenizers import Tokenizer
 
 from training.encoder import folding_tokenizer
-from worker.parsing.checkpoint import About
+from worker.parsing.checkpoint import CORRECTED, About
 from worker.parsing.model import described_network, write_checkpoint
 from worker.parsing.naming import COPIES, LEFT, RIGHT, write_names
 from worker.parsing.networks import F32, MARKS
@@ -44,7 +44,7 @@ def write_small(folder: Path, *, seed: int = 1, config: dict[str, Any] | None = 
     """Write a checkpoint of a very small encoder with random weights."""
     torch.manual_seed(seed)
     network = described_network(config or CONFIGURATION)
-    described = About(**{"name": "tiny", "max_tokens": 32, "origin": "a test", **about})
+    described = About(**{"name": "tiny", "max_tokens": 32, "origin": "a test", "cuts": CORRECTED, **about})
     write_checkpoint(folder, network, config or CONFIGURATION, small_tokenizer(), described)
     return folder
 

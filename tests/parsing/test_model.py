@@ -12,14 +12,24 @@ from transformers import AutoConfig, AutoModel
 
 from tests.parsing.checkpoints import VOCABULARY, small_tokenizer
 from worker.errors import WrongModel
-from worker.parsing.checkpoint import ABOUT, CONFIG, FEATURE_SIZES, FILES, TOKENIZER, WEIGHTS, About, checkpoint_version
+from worker.parsing.checkpoint import (
+    ABOUT,
+    CONFIG,
+    CORRECTED,
+    FEATURE_SIZES,
+    FILES,
+    TOKENIZER,
+    WEIGHTS,
+    About,
+    checkpoint_version,
+)
 from worker.parsing.model import Tagger, described_network, features, serving_dtype, tokenize, write_checkpoint
 
 CONFIGURATION = {
     "model_type": "bert", "vocab_size": len(VOCABULARY), "hidden_size": 16, "num_hidden_layers": 1,
     "num_attention_heads": 2, "intermediate_size": 32, "max_position_embeddings": 32,
 }  # fmt: skip
-ABOUT_IT = About(name="tiny", max_tokens=32, origin="a test")
+ABOUT_IT = About(name="tiny", max_tokens=32, origin="a test", cuts=CORRECTED)
 
 
 @pytest.fixture
@@ -135,6 +145,15 @@ def test_another_format_is_a_wrong_model(checkpoint: Path, change: dict[str, obj
     (checkpoint / ABOUT).write_text(json.dumps(about | change))
     with pytest.raises(WrongModel, match=ABOUT):
         Tagger.load(checkpoint, device="cpu")
+
+
+@pytest.mark.parametrize("cuts", ["words", None])
+def test_a_checkpoint_of_base_1_is_a_wrong_model(checkpoint: Path, cuts: str | None) -> None:
+    """What cuts whole words is refused, said so or not, and the error tells how to make it again."""
+    about = {name: value for name, value in json.loads((checkpoint / ABOUT).read_text()).items() if name != "cuts"}
+    (checkpoint / ABOUT).write_text(json.dumps(about if cuts is None else about | {"cuts": cuts}))
+    with pytest.raises(WrongModel, match=r"'words'.*pieces and corrected.*python -m training\.fine_tune"):
+        checkpoint_version(checkpoint)
 
 
 @pytest.mark.parametrize("change", [{"hidden_size": 32}, {"num_hidden_layers": 2}, {"vocab_size": 8}])

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from worker.errors import WrongModel
-from worker.parsing.checkpoint import PIECES, WORDS, checkpoint_version
+from worker.parsing.checkpoint import CORRECTED, PIECES, checkpoint_version
 from worker.parsing.model import Tokens
 from worker.parsing.parser import (
     EncoderParser,
@@ -22,7 +22,7 @@ from worker.parsing.parser import (
     names,
     padded_width,
     swallows,
-    tagged_pieces,
+    tagged,
 )
 from worker.parsing.templates import MAX_PARAMETERS, decoded
 
@@ -37,7 +37,7 @@ class WordTagger:
 
     version = "words-1"
 
-    def __init__(self, window: int = 30, rows: int = 1000, cuts: str = WORDS) -> None:
+    def __init__(self, window: int = 30, rows: int = 1000, cuts: str = CORRECTED) -> None:
         self.prompts: dict[str, object] = {}
         self.cuts = cuts
         self.seen: list[str | None] = []
@@ -65,7 +65,7 @@ class WordTagger:
         return found
 
     def cuts_of(self, prompt: str | None) -> str:
-        """Tell what is decided as a whole."""
+        """Tell how messages are cut."""
         return self.cuts
 
     def tag(self, rows: Sequence[Tokens], *, padded: int, prompts: Sequence[str | None]) -> list[F32]:
@@ -264,7 +264,7 @@ def test_pieces_that_touch_are_one_and_white_space_follows_the_label(labels: str
     place = np.array([0, 1, 2, 4])
     tokens = Tokens(ids=place, features=np.zeros((4, 5), np.int64), start=place, end=place + 1, word=np.arange(4))
     scores = np.eye(3, dtype=np.float32)[["cbi".index(label) for label in labels]] * 5
-    assert spans == tagged_pieces(tokens, scores)[0]
+    assert spans == tagged(tokens, scores)[0]
 
 
 def test_a_piece_is_decided_by_the_mean_of_its_tokens() -> None:
@@ -274,7 +274,7 @@ def test_a_piece_is_decided_by_the_mean_of_its_tokens() -> None:
         end=np.array([3, 6, 9]), word=np.array([0, 0, 1]),
     )  # fmt: skip
     scores = np.array([[3.0, 0, 0], [0, 9, 0], [9, 0, 0]], np.float32)
-    assert [(0, 6)] == tagged_pieces(tokens, scores)[0]
+    assert [(0, 6)] == tagged(tokens, scores)[0]
 
 
 @given(st.lists(st.binary(max_size=80), max_size=12))

@@ -17,6 +17,7 @@ from worker.errors import WrongModel
 from worker.parsing.checkpoint import (
     ABOUT,
     CONFIG,
+    CORRECTED,
     KNOWN,
     PIECES,
     PROMPT,
@@ -224,6 +225,7 @@ def spoil(folder: Path, **changes: Any) -> None:
         ({"encoder": "0123"}, "another encoder"),
         ({"p": "3"}, "other lengths"),
         ({"cuts": "letters"}, "letters"),
+        ({"cuts": "words"}, "training.prompt_tune"),
         ({"vectors": None}, "holds head_bias"),
         ({"head_bias": None}, "holds head_weight"),
         ({"more": torch.zeros(1)}, "more"),
@@ -320,7 +322,8 @@ def test_versions_tell_prompts_apart(broken: Path) -> None:
 def test_a_prompt_may_say_how_words_are_cut(checkpoint: Path) -> None:
     """A prompt's own rule wins over the checkpoint's; without one the checkpoint's holds."""
     tagger = Tagger.load(checkpoint, device="cpu")
-    assert [tagger.cuts_of(name) for name in (None, "input", "whole", "no-such")] == ["words", "words", PIECES, "words"]
+    found = [tagger.cuts_of(name) for name in (None, "input", "whole", "no-such")]
+    assert found == [CORRECTED, CORRECTED, PIECES, CORRECTED]
 
 
 def test_the_encoder_names_its_files(broken: Path) -> None:

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from tests.parsing.checkpoints import write_small
 from worker.errors import WrongModel
-from worker.parsing.checkpoint import CORRECTED, PIECES, WORDS
+from worker.parsing.checkpoint import CORRECTED, PIECES
 from worker.parsing.parser import EncoderParser, cut_template
 from worker.parsing.settling import Candidate, settle
 from worker.parsing.spans import Span
@@ -281,7 +281,7 @@ MESSAGES = [
 ]
 
 
-@pytest.mark.parametrize("cuts", [WORDS, PIECES, CORRECTED])
+@pytest.mark.parametrize("cuts", [PIECES, CORRECTED])
 def test_candidates_are_what_the_parser_would_cut(tmp_path: Path, cuts: str) -> None:
     """Cut alone they give the parser's templates; every piece of the first line was judged, in order."""
     parser = EncoderParser.load(write_small(tmp_path, cuts=cuts), device="cpu")

@@ -1,10 +1,12 @@
 """The convention of where parameters begin and end."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.parsing.spans import balanced, merged, settled, trimmed, unmistakable, widened
+from worker.parsing.spans import balanced, merged, trimmed, unmistakable, widened, with_missed
 
 
 def shown(text: str, spans: list[tuple[int, int]]) -> str:
@@ -74,18 +76,18 @@ def test_unmistakable_values_are_found(text: str, expected: str) -> None:
     ("text", "variable", "expected"),
     [
         ("task-7 done", "7", "<*> done"),
-        ("took 12ms.", "12", "took <*>."),
+        ("took 12ms, x", "12", "took <*>, x"),
         ("see http://q/x now", "q", "see <*> now"),
-        ("key:val", "val", "key:<*>"),
-        ("key=val", "val", "key=<*>"),
-        ("(val)", "val", "(<*>)"),
-        ("a.b() called", "b", "<*>() called"),
+        ("key:val", "va", "key:<*>"),
+        ("key=val", "va", "key=<*>"),
+        ("(val)", "va", "(<*>)"),
+        ("a->b", "b", "a-><*>"),
     ],
 )
-def test_parameters_are_whole_words(text: str, variable: str, expected: str) -> None:
-    """What code fills in is stretched to the word that a reader sees."""
+def test_values_are_whole_words(text: str, variable: str, expected: str) -> None:
+    """What was found is stretched to the word that a reader sees."""
     start = text.index(variable)
-    assert expected == shown(text, settled(text, [(start, start + len(variable))]))
+    assert expected == shown(text, [widened(text, start, start + len(variable))])
 
 
 @pytest.mark.parametrize(
@@ -104,9 +106,14 @@ def test_parameters_cross_no_bracket(text: str, start: int, end: int, expected: 
     assert expected == [text[left:right] for left, right in balanced(text, start, end)]
 
 
-def test_joined_parameters_become_one() -> None:
-    """A host and its port are one parameter; a key is none."""
-    assert settled("to h:80 x=y", [(3, 4), (5, 7), (8, 9), (10, 11)]) == [(3, 7), (10, 11)]
+def test_joined_values_become_one() -> None:
+    """A host and its port are one value; a key is none."""
+    assert merged("to h:80 x=y", [(8, 9), (5, 7), (3, 4), (10, 11)]) == [(3, 7), (8, 9), (10, 11)]
+
+
+def test_what_is_missed_is_added_where_nothing_is() -> None:
+    """A value that touches one that is there already is left out, and a joint alone separates no two."""
+    assert with_missed("a1 b2 c3:d4", [(0, 2), (6, 8)], [(1, 4), (3, 5), (9, 11)]) == [(0, 2), (3, 5), (6, 11)]
 
 
 SPANS = st.lists(st.tuples(st.integers(0, 60), st.integers(0, 60)).map(lambda pair: (min(pair), max(pair))), max_size=6)
@@ -115,12 +122,12 @@ TEXTS = st.text(alphabet="ab1 .:/-_='\"[](){}<>,@", max_size=60)
 
 @given(TEXTS, SPANS)
 @settings(max_examples=300)
-def test_settled_spans_are_sound(text: str, spans: list[tuple[int, int]]) -> None:
-    """Spans come out ascending, apart, not empty, inside the text; settling what was merged stays sound."""
-    found = settled(text, [(min(start, len(text)), min(end, len(text))) for start, end in spans])
-    edges = [edge for span in found for edge in span]
-    assert edges == sorted(set(edges))
-    assert all(0 <= edge <= len(text) for edge in edges)
+def test_merged_spans_are_sound(text: str, spans: list[tuple[int, int]]) -> None:
+    """Spans come out ascending, apart and inside the text; what was merged stays as it is."""
+    found = merged(text, [(min(start, len(text)), min(end, len(text))) for start, end in spans])
+    assert found == sorted(found)
+    assert all(left[1] < right[0] for left, right in pairwise(found))
+    assert all(0 <= start <= end <= len(text) for start, end in found)
     assert found == merged(text, found)
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.parsing.checkpoint import WORDS
+from worker.parsing.checkpoint import CORRECTED
 from worker.parsing.rows import Candidate
 from worker.parsing.stream import Change, Stream
 from worker.parsing.templates import Template
@@ -24,7 +24,7 @@ class Names:
     def cuts_of(self, prompt: str | None) -> str:
         """Decide words as a whole."""
         del prompt
-        return WORDS
+        return CORRECTED
 
     def named(self, messages: Sequence[bytes], templates: Sequence[Template | None]) -> list[Template | None]:
         """Give names."""

@@ -30,9 +30,11 @@ PROMPT, KNOWN, NAMES = "prompt.safetensors", "templates.jsonl", "names.safetenso
 PROMPTS = "prompts"
 #: What a taught checkpoint learned from, for people.
 CARD = "DATA_CARD.md"
-#: What is decided as a whole: a word as a reader sees it, by convention; or each run of letters and digits and each
-#: mark by itself, as the labels say; or so, and then corrected by the rules of published labels.
-WORDS, PIECES, CORRECTED = CUTS = ("words", "pieces", "corrected")
+#: How messages are cut. Each run of letters and digits and each mark is decided by itself; the labels alone decide, or
+#: what comes out is corrected by the rules of published labels.
+PIECES, CORRECTED = CUTS = ("pieces", "corrected")
+#: What descriptions that say nothing of cuts mean, those of base-1 and of what was taught from it.
+_WORDS = "words"
 #: The name, and the folder, of the checkpoint that ships with Logloom.
 BASE = "base"
 _BASE_FOLDER = Path(__file__).parents[1] / "models" / "base"
@@ -44,17 +46,17 @@ _PROMPT_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,99}")
 class About:
     """What a checkpoint says of itself."""
 
-    #: Its name, such as `base-1`.
+    #: Its name, such as `base-2`.
     name: str
     #: Most tokens that one window may have, the two special ones included.
     max_tokens: int
     #: What it was made from and by which command, for people.
     origin: str
+    #: How messages are cut, one of CUTS.
+    cuts: str
     format: int = FORMAT
     labels: tuple[str, ...] = LABELS
     feature_sizes: tuple[int, ...] = FEATURE_SIZES
-    #: What is decided as a whole, one of CUTS.
-    cuts: str = WORDS
 
 
 def checkpoint_folder(path: str | Path) -> Path:
@@ -173,6 +175,15 @@ def refuse_unknown_prompt(name: str, known: Iterable[str], checkpoint: str) -> N
         raise WrongModel(f"{checkpoint} has no prompt {name!r}; {there}.")
 
 
+def refuse_unknown_cuts(cuts: str, path: Path, maker: str) -> None:
+    """Raise WrongModel, with the command that makes the file at `path` again, where messages can't be cut so."""
+    if cuts not in CUTS:
+        known = " and ".join(CUTS)
+        raise WrongModel(
+            f"{path} cuts messages by {cuts!r}; this version knows {known}. Make it again with `python -m {maker}`."
+        )
+
+
 def read_about(folder: Path) -> About:
     """Read what a checkpoint says of itself.
 
@@ -189,15 +200,14 @@ def read_about(folder: Path) -> About:
     try:
         fields: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         lists: dict[str, Any] = {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}
-        about = About(**(fields | lists))
+        about = About(**({"cuts": _WORDS} | fields | lists))
     except (ValueError, TypeError, AttributeError) as error:
         raise WrongModel(f"{path} is broken: {error}") from error
     if (about.format, about.labels, about.feature_sizes) != (FORMAT, LABELS, FEATURE_SIZES):
         raise WrongModel(
             f"{path} is of format {about.format}; this version runs format {FORMAT} with labels {', '.join(LABELS)}."
         )
-    if about.cuts not in CUTS:
-        raise WrongModel(f"{path} gives {about.cuts!r} as cuts; this version knows {' and '.join(CUTS)}.")
+    refuse_unknown_cuts(about.cuts, path, "training.fine_tune")
     if not isinstance(about.max_tokens, int) or not 8 <= about.max_tokens <= 8192:
         raise WrongModel(f"{path} gives {about.max_tokens} as max_tokens; 8 to 8192 can be run.")
     return about

@@ -257,7 +257,7 @@ class Tagger:
         return tokenize(self._tokenizer, texts)
 
     def cuts_of(self, prompt: str | None) -> str:
-        """Tell what is decided as a whole under a prompt, one of CUTS."""
+        """Tell how messages are cut under a prompt, one of CUTS."""
         found = None if prompt is None else self.prompts.get(prompt)
         return self.about.cuts if found is None or found.cuts is None else found.cuts
 

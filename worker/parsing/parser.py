@@ -21,7 +21,6 @@ from worker.parsing.checkpoint import (
     CONSTANT,
     INSIDE,
     PIECES,
-    WORDS,
     checkpoint_folder,
     checkpoint_version,
     prompt_names,
@@ -32,7 +31,7 @@ from worker.parsing.convention import labelled, with_empty
 from worker.parsing.known import KnownTemplates, load_known
 from worker.parsing.naming import Namer, Place, places
 from worker.parsing.rows import Candidate, matched
-from worker.parsing.spans import Span, attaches, balanced, first_line, later_lines, trimmed, unmistakable, with_missed
+from worker.parsing.spans import Span, balanced, first_line, later_lines, trimmed, unmistakable, with_missed
 from worker.parsing.templates import MAX_PARAMETERS, Template, decoded, encoded
 
 if TYPE_CHECKING:
@@ -43,8 +42,7 @@ if TYPE_CHECKING:
 
     from worker.parsing.model import F32, Tagger, Tokens
 
-    F64 = npt.NDArray[np.float64]
-    Flags = npt.NDArray[np.bool_]
+    Places = npt.NDArray[np.int64]
 
 __all__ = ["EncoderParser", "Parser", "Prompts", "checkpoint_version"]
 
@@ -227,7 +225,7 @@ class EncoderParser:
         return [*templates] if self._namer is None else named(self._namer, messages, templates)
 
     def cuts_of(self, prompt: str | None) -> str:
-        """Tell what is decided as a whole under a prompt, one of CUTS."""
+        """Tell how messages are cut under a prompt, one of CUTS."""
         return self._tagger.cuts_of(prompt)
 
     def candidates(self, messages: Sequence[bytes], *, prompt: str | None = None) -> list[Candidate | None]:
@@ -364,62 +362,37 @@ def sliced(tokens: Tokens, first: int, last: int) -> Tokens:
     )
 
 
-def tagged(text: str, tokens: Tokens, scores: F32) -> tuple[list[Span], float]:
-    """Read character spans, and the lowest probability of a word's label, out of the scores (t, 3) of tokens.
-
-    A word as a reader sees it, `task-7` or `/var/log/a.log`, is a parameter or constant as a whole: the mean over the
-    tokens that are no marks decides. Whether it begins a parameter or goes on with one, its first token decides.
-    """
-    start = tokens.start.tolist()
-    attached = np.array([attaches(text, place) for place in start], bool)
-    goes_on = _continues(tokens)
-    goes_on[1:] |= (tokens.start[1:] == tokens.end[:-1]) & attached[1:] & attached[:-1]
-    weight = np.where([text[place].isalnum() for place in start], 1.0, 1e-6)
-    return _spans(tokens, scores, goes_on, weight, touching_joins=False)
-
-
-def tagged_pieces(tokens: Tokens, scores: F32) -> tuple[list[Span], float]:
+def tagged(tokens: Tokens, scores: F32) -> tuple[list[Span], float]:
     """Read character spans, and the lowest probability of a piece's label, out of the scores (t, 3) of tokens.
 
-    A piece is a run of letters and digits, or one mark: each is decided by itself, by the mean over its tokens. Pieces
-    that touch are one parameter: a template has no two without a literal between them. What stands after white space
-    goes on with the parameter before it where its first token is inside rather than a beginning.
-    """
-    return _spans(tokens, scores, _continues(tokens), np.ones(len(tokens.ids)), touching_joins=True)
-
-
-def _continues(tokens: Tokens) -> Flags:
-    """Tell which tokens go on with the run of letters and digits before them, (t,)."""
-    return np.equal(np.diff(tokens.word, prepend=-1), 0)
-
-
-def _spans(
-    tokens: Tokens, scores: F32, goes_on: Flags, weight: F64, *, touching_joins: bool
-) -> tuple[list[Span], float]:
-    """Decide each unit, a token and those that `goes_on` (t,) marks behind it, by the mean log-odds by `weight` (t,).
-
-    A variable unit after another joins it where its first token is inside a parameter rather than the beginning of one,
-    and, if `touching_joins`, where it touches it.
+    A piece is a run of letters and digits, or one mark: each is decided by itself, by the mean log-odds of its tokens.
+    Pieces that touch are one parameter: a template has no two without a literal between them. What stands after white
+    space goes on with the parameter before it where its first token is inside rather than a beginning.
     """
     if not len(tokens.ids):
         return [], 1.0
     powers = np.exp(scores.astype(np.float64) - scores.max(axis=1, keepdims=True))
     shares = powers / powers.sum(axis=1, keepdims=True)
     odds = np.log(shares[:, CONSTANT] + 1e-9) - np.log(shares[:, BEGIN] + shares[:, INSIDE] + 1e-9)
-    first = np.flatnonzero(~goes_on)
-    means = np.add.reduceat(odds * weight, first) / np.add.reduceat(weight, first)
+    first, last = _pieces(tokens)
+    means = np.add.reduceat(odds, first) / (last - first + 1)
     begins = shares[first, BEGIN] >= shares[first, INSIDE]
-    last = np.append(first[1:], len(tokens.ids)) - 1
-    units = zip(tokens.start[first].tolist(), tokens.end[last].tolist(), (means < 0).tolist(), begins, strict=True)
+    pieces = zip(tokens.start[first].tolist(), tokens.end[last].tolist(), (means < 0).tolist(), begins, strict=True)
     spans: list[Span] = []
     was_variable = False
-    for start, end, is_variable, is_begin in units:
-        if is_variable and was_variable and (not is_begin or (touching_joins and spans[-1][1] == start)):
+    for start, end, is_variable, is_begin in pieces:
+        if is_variable and was_variable and (not is_begin or spans[-1][1] == start):
             spans[-1] = (spans[-1][0], end)
         elif is_variable:
             spans.append((start, end))
         was_variable = is_variable
     return spans, float(1 / (1 + np.exp(-np.abs(means).min())))
+
+
+def _pieces(tokens: Tokens) -> tuple[Places, Places]:
+    """Tell the first and the last token of each run of letters and digits and of each mark."""
+    first = np.flatnonzero(np.diff(tokens.word, prepend=-1))
+    return first, np.append(first[1:], len(tokens.ids)) - 1
 
 
 def template(message: bytes, text: str, spans: Sequence[Span], confidence: float) -> Template | None:
@@ -433,14 +406,9 @@ def cut_of(line: str, tokens: Tokens, scores: F32, *, cuts: str) -> tuple[list[S
 
     A cut that would leave no letter matches too much: then only words with digits are parameters, then only digits.
     """
-    if cuts == WORDS:
-        spans, confidence = tagged(line, tokens, scores)
-        taught = cleaned(line, spans)
-    else:
-        taught, confidence = tagged_pieces(tokens, scores)
-        taught = taught if cuts == PIECES else with_empty(line, labelled(line, taught))
+    spans, confidence = tagged(tokens, scores)
     tries = (
-        taught,
+        spans if cuts == PIECES else with_empty(line, labelled(line, spans)),
         cleaned(line, [found.span() for found in _WORDS_WITH_DIGITS.finditer(line)]),
         [found.span() for found in _DIGITS.finditer(line)],
     )
@@ -458,9 +426,8 @@ def judged_units(tokens: Tokens, scores: F32) -> tuple[list[Span], list[float]]:
     """Tell the log-odds that each piece, a run of letters and digits or one mark, is variable; with where it stands."""
     if not len(tokens.ids):
         return [], []
-    first = np.flatnonzero(~_continues(tokens))
+    first, last = _pieces(tokens)
     odds = np.logaddexp(scores[:, BEGIN], scores[:, INSIDE]) - scores[:, CONSTANT]
-    last = np.append(first[1:], len(tokens.ids)) - 1
     means = np.add.reduceat(odds.astype(np.float64), first) / (last - first + 1)
     return list(zip(tokens.start[first].tolist(), tokens.end[last].tolist(), strict=True)), means.tolist()
 
@@ -493,10 +460,9 @@ def known_by_first_line(known: KnownTemplates, message: bytes) -> Template | Non
 
 
 def cleaned(text: str, spans: Sequence[Span]) -> list[Span]:
-    """Trim the edges of spans and add the values that the model can't have meant as constant."""
+    """Trim the edges of spans and add the values that no program means as constant."""
     whole = (part for start, end in spans for part in balanced(text, start, end))
     kept = [span for start, end in whole if (span := trimmed(text, start, end))]
-    # The model is asked first: only what touches none of its parameters is added.
     return with_missed(text, kept, unmistakable(text))
 
 

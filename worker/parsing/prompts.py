@@ -19,7 +19,14 @@ from torch.nn import functional
 
 from worker.errors import WrongModel
 from worker.parsing.bert import Prefix
-from worker.parsing.checkpoint import CUTS, LABELS, PROMPT, encoder_version, prompt_folder, prompt_names
+from worker.parsing.checkpoint import (
+    LABELS,
+    PROMPT,
+    encoder_version,
+    prompt_folder,
+    prompt_names,
+    refuse_unknown_cuts,
+)
 
 __all__ = ["Prompt", "PromptBatch", "load_prompt", "load_prompts", "prompt_names", "write_prompt"]
 
@@ -42,7 +49,7 @@ class Prompt:
     #: A vector and a bias for each label, (3, H) and (3,); None: the checkpoint's own head scores.
     head_weight: Tensor | None = None
     head_bias: Tensor | None = None
-    #: What is decided as a whole, one of CUTS; None: as the checkpoint says.
+    #: How messages are cut, one of CUTS; None: as the checkpoint says.
     cuts: str | None = None
 
     def to(self, device: torch.device, dtype: torch.dtype = torch.float32) -> "Prompt":
@@ -212,5 +219,5 @@ def _check(path: Path, tensors: dict[str, Tensor], cuts: str | None) -> None:
         raise WrongModel(f"{path} has parts that do not fit each other: {shapes}. Train it again.")
     if not all(tensor.is_floating_point() and bool(torch.isfinite(tensor).all()) for tensor in tensors.values()):
         raise WrongModel(f"{path} holds values that are no numbers. Train it again, with a lower learning rate.")
-    if cuts is not None and cuts not in CUTS:
-        raise WrongModel(f"{path} gives {cuts!r} as cuts; this version knows {' and '.join(CUTS)}.")
+    if cuts is not None:
+        refuse_unknown_cuts(cuts, path, "training.prompt_tune")

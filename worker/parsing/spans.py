@@ -1,8 +1,7 @@
 """Where a parameter begins and ends in a message: rules on character spans. Knows nothing of models.
 
-The convention, which the base model is taught and its cuts are cleaned by: a parameter is a whole word as a reader sees
-it (`task-7`, `/var/log/a.log`, `10.0.0.7:5121`, `12ms`), without the brackets, quotes and closing punctuation around
-it; in `key=value` the key is constant.
+A value is a whole word as a reader sees it (`task-7`, `/var/log/a.log`, `10.0.0.7:5121`, `12ms`), without the brackets,
+quotes and closing punctuation around it. What labels make of it, `convention` says.
 """
 
 import re
@@ -48,8 +47,6 @@ _UNMISTAKABLE = re.compile(
         ]
     )
 )
-#: What stands behind a key and an equals sign, up to white space or a mark that ends a field.
-_VALUE = re.compile(r"(?:^|(?<=[\s,;(\[{]))[A-Za-z_][\w.\-]{0,60}=([^\s,;=()\[\]{}\"'<>&]{1,200})(?![=&])")
 
 
 def unmistakable(text: str) -> list[Span]:
@@ -161,24 +158,6 @@ def widened(text: str, start: int, end: int) -> Span:
     while end < len(text) and attaches(text, end):
         end += 1
     return start, end
-
-
-def settled(text: str, spans: Sequence[Span]) -> list[Span]:
-    """Bring the spans that code writes into the convention: whole words, no keys, values in constant text found."""
-    wide = merged(text, (widened(text, start, end) for start, end in spans if start < end))
-    clean = [span for start, end in wide if (span := trimmed(text, start, end))]
-    unkeyed = [
-        (start, end)
-        for place, (start, end) in enumerate(clean)
-        if not (
-            text[end : end + 1] == "="
-            and place + 1 < len(clean)
-            and clean[place + 1][0] <= end + 2
-            and text[start:end].isidentifier()
-        )
-    ]
-    valued = (trimmed(text, found.start(1), found.end(1)) for found in _VALUE.finditer(text))
-    return with_missed(text, unkeyed, [*unmistakable(text), *filter(None, valued)])
 
 
 def with_missed(text: str, spans: Sequence[Span], missed: Iterable[Span]) -> list[Span]:

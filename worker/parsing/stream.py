@@ -35,7 +35,7 @@ class Naming(Protocol):
     """What a stream asks of the parser whose cuts it settles."""
 
     def cuts_of(self, prompt: str | None) -> str:
-        """Tell what is decided as a whole under a prompt, one of CUTS."""
+        """Tell how messages are cut under a prompt, one of CUTS."""
         ...
 
     def named(self, messages: Sequence[bytes], templates: Sequence[Template | None]) -> list[Template | None]:
