@@ -1,6 +1,7 @@
 """What settings become: the transport's words, a pipeline per source, templates shared by scope."""
 
 import asyncio
+import json
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -116,6 +117,22 @@ async def test_sources_of_one_scope_share_templates() -> None:
         assert misses["a"] is misses["b"]
         assert misses["a"] is not misses["shop"]
         assert (assembly.parser_version, failures) == ("none", [])
+
+
+@pytest.mark.parametrize("is_wanted", [True, False])
+async def test_parameters_are_attributes_where_that_is_set(*, is_wanted: bool) -> None:
+    """What `output.parameter_attributes` says reaches the events."""
+    source = {**SHOP, "parameter_names": {"took <*> s": ("duration",)}}
+    its = settings(source, output={"parameter_attributes": is_wanted})
+    async with AsyncExitStack() as stack:
+        assembly, _ = await opened(stack, its)
+        path = assembly.pipelines["shop"].path
+        path.misses.cache.add(Template.from_text("took <*> s"))
+        records = records_of([b"took 5 s"])
+        written = await path.write(envelope_of(its.sources["shop"], its).open(records).texts, records.timestamp)
+        attributes = json.loads(written.events.buffer.tobytes())["attributes"]
+        assert attributes["log.record.parameters"][0]["name"] == "duration"
+        assert attributes.get("log.record.parameter.duration") == ("5" if is_wanted else None)
 
 
 async def test_redis_that_is_away_is_no_obstacle() -> None:

@@ -249,6 +249,7 @@ class Assembly:
             resource=source.resource,
             event_format=settings.output.format,
             template_attribute=settings.output.template_attribute,
+            has_parameter_attributes=settings.output.parameter_attributes,
             fields=FieldReader.load(source.fields) if source.fields else None,
         )
         limits = Limits(max_lines=multiline.max_lines, max_bytes=multiline.max_bytes, max_seconds=multiline.seconds)

@@ -68,6 +68,7 @@ class SourcePath:
         resource: Mapping[str, object],
         event_format: Literal["json", "msgpack"] = "json",
         template_attribute: str = "log.record.template",
+        has_parameter_attributes: bool = True,
         fields: FieldReader | None = None,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
@@ -78,6 +79,7 @@ class SourcePath:
         self._resource = resource
         self._event_format = event_format
         self._template_attribute = template_attribute
+        self._has_parameter_attributes = has_parameter_attributes
         self._fields = fields
         self._clock_ns = clock_ns
         self._formats: tuple[HeaderFormat, ...] | None = None
@@ -132,6 +134,7 @@ class SourcePath:
                 ],
                 format=self._event_format,
                 template_attribute=self._template_attribute,
+                has_parameter_attributes=self._has_parameter_attributes,
             )
             self.misses.cache.attach(self._writer)
         return self._writer

@@ -300,6 +300,19 @@ def test_the_template_s_attribute_has_the_name_that_was_set() -> None:
     assert strictly(event)["attributes"]["my.template"] == "a <*>"
 
 
+@pytest.mark.parametrize("form", ["json", "msgpack"])
+@settings(max_examples=100, deadline=None)
+@given(batch=st.lists(rows(), max_size=3))
+def test_named_parameters_need_no_attributes(form: Format, batch: list[Row]) -> None:
+    """Where settings say so, a name stands in the list of parameters alone."""
+    expected, given_up = (
+        write(made(resource={}, fields=FIELDS, format=form, has_parameter_attributes=False), batch)
+        for made in (ReferenceEventWriter, EventWriter)
+    )
+    assert expected == given_up
+    assert not any(event and b"log.record.parameter." in event for event in given_up)
+
+
 def test_an_unknown_template_is_an_error() -> None:
     """A row whose template was never set, or was cleared, is a mistake of the caller."""
     compiled = writer()

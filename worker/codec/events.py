@@ -39,12 +39,14 @@ class ReferenceEventWriter:
         fields: Sequence[Sequence[tuple[str, str]]] = (),
         format: Literal["json", "msgpack"] = "json",  # noqa: A002  # the setting's name
         template_attribute: str = "log.record.template",
+        has_parameter_attributes: bool = True,
     ) -> None:
         """Prepare what holds for all batches; the arguments are those of `EventWriter`."""
         self._resource = dict(resource)
         self._fields = fields
         self._format = format
         self._template_attribute = template_attribute
+        self._has_parameter_attributes = has_parameter_attributes
         self._templates: dict[int, Template] = {}
 
     def set_template(self, row: int, template: Template) -> None:
@@ -95,8 +97,9 @@ class ReferenceEventWriter:
                 "log.record.template.id": template.id,
                 "log.record.parameters": parameters,
             }
-            names = parameter_attributes(template.names)
-            attributes.update({name: one["value"] for name, one in zip(names, parameters, strict=True) if name})
+            if self._has_parameter_attributes:
+                names = parameter_attributes(template.names)
+                attributes.update({name: one["value"] for name, one in zip(names, parameters, strict=True) if name})
             attributes.update(self._header_fields(texts, headers, row))
             members = _span(texts.attributes_buffer, texts.attributes_start[row], texts.attributes_length[row])
             attributes.update(json.loads(b"{%b}" % members))

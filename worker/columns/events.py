@@ -7,7 +7,7 @@ import numpy as np
 
 from worker.columns import json_events, msgpack_events
 from worker.columns.layout import I64, MAX_FIELDS, U8, Events, Headers, Matches, Records, Texts
-from worker.columns.pieces import UNKNOWN_TEMPLATE, TemplatePieces, lay_out
+from worker.columns.pieces import UNKNOWN_TEMPLATE, TemplatePieces, lay_out, parameter_attributes
 from worker.columns.text import PADDING
 from worker.parsing.templates import MAX_PARAMETERS, Template
 from worker.parsing.timestamps import rfc3339
@@ -15,6 +15,9 @@ from worker.parsing.timestamps import rfc3339
 #: The buffer starts with this many bytes, and one that has grown beyond the other is not kept for the next batch.
 _FIRST_BYTES = 1 << 20
 _MOST_KEPT_BYTES = 64 << 20
+
+#: Attributes of a message type: it and its confidence.
+_TYPE_ATTRIBUTES = 2
 
 _NO_RECORDS = Records(np.zeros(0, np.uint8), *(np.zeros(0, np.int64) for _ in range(8)))
 
@@ -28,7 +31,7 @@ class _Form(Protocol):
         self, *, source: str, topic: str | None, partition: int, parser_version: str, observed: bytes, terminator: bytes
     ) -> list[bytes]: ...
 
-    def template_pieces(self, template: Template, attribute: str) -> list[bytes]: ...
+    def template_pieces(self, template: Template, attribute: str, parameters: Sequence[str]) -> list[bytes]: ...
 
     def prepare(self, texts: Texts) -> tuple[Texts, I64]: ...
 
@@ -46,13 +49,15 @@ class EventWriter:
         fields: Sequence[Sequence[tuple[str, str]]] = (),
         format: Literal["json", "msgpack"] = "json",  # noqa: A002  # the setting's name
         template_attribute: str = "log.record.template",
+        has_parameter_attributes: bool = True,
     ) -> None:
         """Prepare what holds for all batches.
 
         `fields`: per header format, the name and the kind ("text" or "integer") of each of its fields. `resource`: what
-        the events carry as their resource; any JSON.
+        the events carry as their resource; any JSON. `has_parameter_attributes`: named parameters are attributes too.
         """
         self._template_attribute = template_attribute
+        self._has_parameter_attributes = has_parameter_attributes
         self._form: _Form = msgpack_events if format == "msgpack" else json_events
         self._fixed = lay_out(self._form.fixed_pieces(resource, [[name for name, _ in row] for row in fields]))
         self._field_is_integer = np.zeros(MAX_FIELDS * len(fields), np.uint8)
@@ -77,7 +82,13 @@ class EventWriter:
         """
         if len(template.names) > MAX_PARAMETERS:
             raise ValueError(f"template {template.id} has {len(template.names)} parameters, more than {MAX_PARAMETERS}")
-        self._templates.set(row, self._form.template_pieces(template, self._template_attribute))
+        names = template.names if self._has_parameter_attributes else [""] * len(template.names)
+        parameters = parameter_attributes(names)
+        self._templates.set(
+            row,
+            self._form.template_pieces(template, self._template_attribute, parameters),
+            attribute_count=sum(map(bool, parameters)) + (_TYPE_ATTRIBUTES if template.type else 0),
+        )
 
     def clear_template(self, row: int) -> None:
         """Forget the template in `row`, if there is one."""

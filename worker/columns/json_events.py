@@ -11,7 +11,7 @@ import orjson
 from worker.columns.event_times import event_time, write_event_time
 from worker.columns.jit import copy_bytes, inlined, kernel
 from worker.columns.layout import I64, MAX_FIELDS, NO_TIME, TIER_MODEL, U8, Texts
-from worker.columns.pieces import UNKNOWN_TEMPLATE, WRONG_PARAMETER_COUNT, numbered, parameter_attributes, put
+from worker.columns.pieces import UNKNOWN_TEMPLATE, WRONG_PARAMETER_COUNT, numbered, put
 from worker.columns.text import PADDING, copy_padded, write_cut_text, write_integer, write_text
 from worker.columns.types import parameter_type_code
 from worker.parsing.templates import Template
@@ -81,14 +81,17 @@ def batch_pieces(
     ]
 
 
-def template_pieces(template: Template, attribute: str) -> list[bytes]:
-    """Render what holds for one template; `attribute` is the name under which events carry it."""
+def template_pieces(template: Template, attribute: str, parameters: Sequence[str]) -> list[bytes]:
+    """Render what holds for one template.
+
+    `attribute` is the name under which events carry it, `parameters` those of its parameters, empty for none.
+    """
     return [
         b'%b:%b,"log.record.template.id":"%b","log.record.parameters":['
         % (_text(attribute), _text(template.text), template.id.encode()),
         orjson.dumps(round(template.confidence, 4)) + _message_type(template),
         *(b',"name":%b,"start":' % _text(name) if name else b',"start":' for name in template.names),
-        *(b',%b:"' % _text(name) if name else b"" for name in parameter_attributes(template.names)),
+        *(b',%b:"' % _text(name) if name else b"" for name in parameters),
     ]
 
 
@@ -162,6 +165,7 @@ def write_rows(
     template_edges: I64,
     template_first: I64,
     template_parameters: I64,
+    template_attributes: I64,  # noqa: ARG001  # only MessagePack counts
     field_is_integer: U8,
     attribute_count: I64,  # noqa: ARG001  # only MessagePack counts
     edge: I64,

@@ -14,15 +14,15 @@ from worker.columns.event_times import event_time, write_event_time
 from worker.columns.jit import copy_bytes, inlined, kernel
 from worker.columns.json_events import MAX_SEVERITY, SEVERITIES, is_json_integer
 from worker.columns.layout import I64, MAX_FIELDS, NO_TIME, TIER_MODEL, U8, Texts
-from worker.columns.pieces import UNKNOWN_TEMPLATE, WRONG_PARAMETER_COUNT, numbered, parameter_attributes, put
+from worker.columns.pieces import UNKNOWN_TEMPLATE, WRONG_PARAMETER_COUNT, numbered, put
 from worker.columns.text import PADDING, copy_padded, write_cut_text, write_text
 from worker.columns.types import parameter_type_code
 from worker.parsing.templates import Template
 from worker.parsing.types import TYPES
 
 # Pieces that hold for a writer's life, by number.
-_TIMESTAMP, _LEVEL, _BODY, _VALUE, _END, _RESOURCE = numbered(6)
-_FIRST_NUMBER = 6  # by severity number: where a level is written
+_TIMESTAMP, _LEVEL, _BODY, _VALUE, _START, _END, _RESOURCE = numbered(7)
+_FIRST_NUMBER = 7  # by severity number: where a level is written
 _FIRST_SEVERITY = _FIRST_NUMBER + MAX_SEVERITY + 1  # by severity number: where none is
 _FIRST_TYPE = _FIRST_SEVERITY + MAX_SEVERITY + 1
 _FIRST_FIELD = _FIRST_TYPE + len(TYPES)  # by format * MAX_FIELDS + field
@@ -33,17 +33,12 @@ _HEAD, _CONFIDENCE, _FIRST_NAME = range(3)
 
 #: Most bytes of a parameter beside its value and its name: pieces, two integers and the lengths of map and value.
 _PARAMETER_ROOM = 160
-#: Members of the attributes that are always there, those of a record's place, and those of a message type.
-_ATTRIBUTES, _PLACE_ATTRIBUTES, _TYPE_ATTRIBUTES = 7, 3, 2
+#: Members of the attributes that are always there, and those of a record's place.
+_ATTRIBUTES, _PLACE_ATTRIBUTES = 7, 3
 
 
 def _pack(*values: object) -> bytes:
     return b"".join(cast("bytes", msgpack.packb(value)) for value in values)
-
-
-_START = _pack("start")
-_START_BYTES = len(_START)
-_CONFIDENCE_BYTES = len(_pack(1.0))
 
 
 def fixed_pieces(resource: Mapping[str, object], fields: Sequence[Sequence[str]]) -> list[bytes]:
@@ -51,7 +46,7 @@ def fixed_pieces(resource: Mapping[str, object], fields: Sequence[Sequence[str]]
     numbers = [_pack("severity_number", number) for number in range(1, MAX_SEVERITY + 1)]
     names = [_pack("severity_text", SEVERITIES[index // 4]) for index in range(MAX_SEVERITY)]
     return [
-        *(_pack(name) for name in ("timestamp", "severity_text", "body", "value", "end")),
+        *(_pack(name) for name in ("timestamp", "severity_text", "body", "value", "start", "end")),
         _pack("resource", dict(resource), "attributes"),
         b"",
         *numbers,
@@ -80,8 +75,11 @@ def batch_pieces(
     ]
 
 
-def template_pieces(template: Template, attribute: str) -> list[bytes]:
-    """Render what holds for one template; `attribute` is the name under which events carry it."""
+def template_pieces(template: Template, attribute: str, parameters: Sequence[str]) -> list[bytes]:
+    """Render what holds for one template.
+
+    `attribute` is the name under which events carry it, `parameters` those of its parameters, empty for none.
+    """
     message_type = b""
     if template.type:
         message_type = _pack(
@@ -91,8 +89,8 @@ def template_pieces(template: Template, attribute: str) -> list[bytes]:
     return [
         head + cast("bytes", msgpack.Packer().pack_array_header(len(template.names))),
         _pack(round(template.confidence, 4)) + message_type,
-        *(_pack("name", name) + _START if name else _START for name in template.names),
-        *(_pack(name) if name else b"" for name in parameter_attributes(template.names)),
+        *(_pack("name", name) if name else b"" for name in template.names),
+        *(_pack(name) if name else b"" for name in parameters),
     ]
 
 
@@ -239,6 +237,7 @@ def write_rows(
     template_edges: I64,
     template_first: I64,
     template_parameters: I64,
+    template_attributes: I64,
     field_is_integer: U8,
     attribute_count: I64,
     edge: I64,
@@ -274,13 +273,8 @@ def write_rows(
         text = max(message_length[row], 0) + max(level_length[row], 0)
         for parameter in range(first, first + count):
             text += 2 * max(parameter_end[parameter] - parameter_start[parameter], 0)
-        members = _ATTRIBUTES + attribute_count[row] + (_PLACE_ATTRIBUTES if with_offset else 0)
-        confidence = piece + _CONFIDENCE
-        if template_edges[confidence + 1] - template_edges[confidence] > _CONFIDENCE_BYTES:
-            members += _TYPE_ATTRIBUTES
-        first_attribute = piece + _FIRST_NAME + count
-        for name in range(first_attribute, first_attribute + count):
-            members += 1 if template_edges[name + 1] > template_edges[name] else 0
+        members = _ATTRIBUTES + template_attributes[template] + attribute_count[row]
+        members += _PLACE_ATTRIBUTES if with_offset else 0
         if header >= 0:
             for field in range(MAX_FIELDS):
                 if field_length[row, field] > 0:
@@ -359,8 +353,7 @@ def write_rows(
         position = put(target, position, templates, template_edges, piece + _HEAD)
         for parameter in range(count):
             name = piece + _FIRST_NAME + parameter
-            is_named = template_edges[name + 1] - template_edges[name] > _START_BYTES
-            target[position] = 0x85 if is_named else 0x84
+            target[position] = 0x85 if template_edges[name + 1] > template_edges[name] else 0x84
             position = put(target, position + 1, fixed, fixed_edges, _VALUE)
             written = edge[2 * parameter] + moved
             length = edge[2 * parameter + 1] + moved - written
@@ -371,11 +364,12 @@ def write_rows(
             kind = parameter_type_code(source, value_start, value_end)
             position = put(target, position, fixed, fixed_edges, _FIRST_TYPE + kind)
             position = put(target, position, templates, template_edges, name)
+            position = put(target, position, fixed, fixed_edges, _START)
             position = write_msgpack_integer(target, position, edge_characters[2 * parameter])
             position = put(target, position, fixed, fixed_edges, _END)
             position = write_msgpack_integer(target, position, edge_characters[2 * parameter + 1])
         for parameter in range(count):
-            name = first_attribute + parameter
+            name = piece + _FIRST_NAME + count + parameter
             if template_edges[name + 1] > template_edges[name]:
                 position = put(target, position, templates, template_edges, name)
                 written = edge[2 * parameter] + moved

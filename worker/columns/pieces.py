@@ -26,7 +26,10 @@ class Pieces(NamedTuple):
 
 
 class Fragments(NamedTuple):
-    """The pieces of each template: what precedes its parameters, its confidence and type, then two per parameter."""
+    """The pieces of each template: what precedes its parameters, its confidence and type, then two per parameter.
+
+    A parameter's pieces, what stands in its object and its attribute, are empty where it has no such thing.
+    """
 
     buffer: U8
     edges: I64
@@ -34,6 +37,8 @@ class Fragments(NamedTuple):
     first: I64
     #: How many parameters it has, (rows,).
     parameter_count: I64
+    #: How many attributes its pieces hold beside those of every template: of named parameters, of a type, (rows,).
+    attribute_count: I64
 
 
 def numbered(count: int) -> Sequence[int]:
@@ -76,13 +81,15 @@ class TemplatePieces:
 
     def __init__(self) -> None:
         self._pieces: dict[int, tuple[bytes, ...]] = {}
+        self._attribute_counts: dict[int, int] = {}
         self._used = self._edges_used = 0
         self.columns = _empty(rows=64, size=1 << 16, edges=1 << 10)
 
-    def set(self, row: int, pieces: Sequence[bytes]) -> None:
-        """Take `pieces` for the template in `row`, whatever was there."""
+    def set(self, row: int, pieces: Sequence[bytes], attribute_count: int) -> None:
+        """Take `pieces`, and how many attributes they hold, for the template in `row`, whatever was there."""
         self.clear(row)
         self._pieces[row] = tuple(pieces)
+        self._attribute_counts[row] = attribute_count
         columns = self.columns
         size = sum(map(len, pieces))
         if (
@@ -97,12 +104,14 @@ class TemplatePieces:
     def clear(self, row: int) -> None:
         """Forget the template in `row`, if there is one."""
         if self._pieces.pop(row, None) is not None:
+            del self._attribute_counts[row]
             self.columns.first[row] = -1
 
     def _append(self, row: int) -> None:
         columns, pieces = self.columns, self._pieces[row]
         columns.first[row] = self._edges_used
         columns.parameter_count[row] = len(pieces) // 2 - 1
+        columns.attribute_count[row] = self._attribute_counts[row]
         columns.edges[self._edges_used] = self._used
         for piece in pieces:
             columns.buffer[self._used : self._used + len(piece)] = np.frombuffer(piece, np.uint8)
@@ -127,4 +136,5 @@ def _empty(*, rows: int, size: int, edges: int) -> Fragments:
         edges=np.zeros(edges, np.int64),
         first=np.full(rows, -1, np.int64),
         parameter_count=np.zeros(rows, np.int64),
+        attribute_count=np.zeros(rows, np.int64),
     )

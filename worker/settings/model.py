@@ -111,6 +111,8 @@ class Output(Group):
     """How long what was fetched waits for more of its partition, so that fewer and larger record batches are sent."""
     template_attribute: Text = "log.record.template"
     """Attribute that carries the template."""
+    parameter_attributes: bool = True
+    """Is each named parameter an attribute too, `log.record.parameter.NAME`? Events are smaller without."""
 
 
 class Redis(Group):
