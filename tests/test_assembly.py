@@ -119,6 +119,21 @@ async def test_sources_of_one_scope_share_templates() -> None:
         assert (assembly.parser_version, failures) == ("none", [])
 
 
+async def test_sources_share_the_small_networks() -> None:
+    """However many sources ask for types and fields, the networks' weights are in memory once."""
+    asking = {"fields": ("user",), "types": {"timeout": ()}}
+    sources = [{**SHOP, **asking, "name": name, "topics": (name,)} for name in "ab"]
+    async with AsyncExitStack() as stack:
+        assembly, _ = await opened(stack, settings(*sources))
+        first, other = (assembly.pipelines[name].path for name in "ab")
+        assert first._fields is not None
+        assert other._fields is not None
+        assert first._fields is not other._fields
+        assert first._fields._asker is other._fields._asker
+        weights = [path.misses.cache._typer._parts["tokens"] for path in (first, other) if path.misses.cache._typer]
+        assert [one is assembly.networks.typer._parts["tokens"] for one in weights] == [True, True]
+
+
 @pytest.mark.parametrize("is_wanted", [True, False])
 async def test_parameters_are_attributes_where_that_is_set(*, is_wanted: bool) -> None:
     """What `output.parameter_attributes` says reaches the events."""

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Collection, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 import structlog
@@ -19,7 +20,8 @@ from worker.codec.multiline import Joiner, Limits
 from worker.errors import StoreUnavailable, WrongModel
 from worker.health import HealthServer
 from worker.metrics import Metrics
-from worker.parsing.fields import FieldReader
+from worker.parsing.asking import Asker
+from worker.parsing.fields import SHIPPED, FieldReader
 from worker.parsing.headers import format_of
 from worker.parsing.message_types import Typer
 from worker.parsing.microbatch import MicroBatcher
@@ -98,12 +100,27 @@ def envelope_of(source: Source, settings: Settings) -> Envelope:
     )
 
 
+class SharedNetworks:
+    """The small networks beside the model: each is loaded with the first source that asks, once for all sources."""
+
+    @cached_property
+    def typer(self) -> Typer:
+        """Tell the types that were taught. Raises WrongModel."""
+        return Typer.load()
+
+    @cached_property
+    def asker(self) -> Asker:
+        """Find fields in words. Raises WrongModel."""
+        return Asker.load(SHIPPED)
+
+
 @dataclass(slots=True, kw_only=True)
 class Assembly:
     """A worker's parts while it runs."""
 
     settings: Settings
     metrics: Metrics
+    networks: SharedNetworks = field(default_factory=SharedNetworks)
     pipelines: dict[str, Pipeline] = field(default_factory=dict)
     parser: EncoderParser | None = None
     store: TemplateStore | None = None
@@ -187,7 +204,7 @@ class Assembly:
             max_templates=self.settings.cache.max_templates,
             max_fingerprints=self.settings.cache.max_fingerprints,
             parameter_names=names,
-            typer=None if types is None else Typer.load(types),
+            typer=None if types is None else self.networks.typer.asking(types),
         )
         return Misses(
             cache=cache,
@@ -250,7 +267,7 @@ class Assembly:
             event_format=settings.output.format,
             template_attribute=settings.output.template_attribute,
             has_parameter_attributes=settings.output.parameter_attributes,
-            fields=FieldReader.load(source.fields) if source.fields else None,
+            fields=FieldReader(self.networks.asker, source.fields) if source.fields else None,
         )
         limits = Limits(max_lines=multiline.max_lines, max_bytes=multiline.max_bytes, max_seconds=multiline.seconds)
         outputs = Outputs(

@@ -55,6 +55,17 @@ def type_of(typer: Typer, text: str) -> str:
     return typer.typed(Template.from_text(text)).type
 
 
+def test_one_network_is_asked_for_the_types_of_several(tmp_path: Path) -> None:
+    """Who asks a loaded network for other types leaves those who asked before alone, and takes no memory again."""
+    taught = Typer.load(path=small(tmp_path))
+    disks, late = taught.asking({"disk": ["disk full"]}), taught.asking({"late": []})
+    assert [type_of(typer, "disk full") for typer in (taught, disks, late)] == ["full", "disk", ""]
+    assert [type_of(typer, "late") for typer in (taught, disks, late)] == ["late", "", "late"]
+    assert taught.asking(None) is taught
+    assert type_of(taught.asking({}), "late") == "late"
+    assert disks._parts["tokens"] is late._parts["tokens"]
+
+
 def test_a_template_gets_the_type_it_is_near_to(tmp_path: Path) -> None:
     """What is nearest to no type has none, and no confidence."""
     typer = Typer.load(path=small(tmp_path))

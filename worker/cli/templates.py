@@ -144,14 +144,11 @@ def _templates(settings: "Settings", scopes: tuple[str, ...], parser: str | None
         asyncio.run(_load(settings.redis, scopes, parser)),
         key=lambda stored: (stored.scope, stored.parser, stored.template.text),
     )
-    types = {source.scope: source.types for source in settings.sources.values()}
-    typers: dict[str, Typer | None] = {}
+    shipped = Typer.load()
+    asked = {source.scope: source.types for source in settings.sources.values()}
+    typers = {scope: None if types is None else shipped.asking(types) for scope, types in asked.items()}
     for stored in found:
-        scope = stored.scope
-        if scope not in typers:
-            asked = types.get(scope, {})
-            typers[scope] = None if asked is None else Typer.load(asked)
-        typer = typers[scope]
+        typer = typers.get(stored.scope, shipped)
         yield stored if typer is None else replace(stored, template=typer.typed(stored.template))
 
 

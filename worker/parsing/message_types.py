@@ -6,6 +6,7 @@ every checkpoint. It was taught some types; another type's direction is that of 
 """
 
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Self, cast
@@ -71,23 +72,22 @@ class Typer:
         _check(path, parts, len(about["types"]), tokenizer.get_vocab_size())
         loaded = {name: part.astype(np.float32) for name, part in parts.items()}
         loaded["tokens"] *= loaded["token_scale"]
-        typer = cls(loaded, about["types"], about["threshold"], tokenizer)
-        if types:
-            typer.ask(types)
-        return typer
+        return cls(loaded, about["types"], about["threshold"], tokenizer).asking(types)
 
     @property
     def taught(self) -> tuple[str, ...]:
         """The types that need no words."""
         return self._taught
 
-    def ask(self, types: Mapping[str, Sequence[str]]) -> None:
-        """Ask for `types` and no others.
+    def asking(self, types: Mapping[str, Sequence[str]] | None) -> Self:
+        """Ask the same network, which is shared, for `types` and no others; None or none at all: as before.
 
         A taught type's own words move it. Any other stands between what its words say and the taught type that they
         come nearest to, whose place it takes. Taught types that are left stay as rivals: what fits them best has none
         of the types asked for.
         """
+        if not types:
+            return self
         taught, bias = self._parts["types"], self._parts["type_bias"]
         rows, biases, names, replaced = [], [], [], set[int]()
         for name, words in types.items():
@@ -101,9 +101,13 @@ class Typer:
             names.append(name)
             replaced.add(near)
         rivals = [row for row in range(len(taught)) if row not in replaced]
-        self._parts["types"] = np.stack([*rows, *taught[rivals]]).astype(np.float32)
-        self._parts["type_bias"] = np.array([*biases, *bias[rivals]], np.float32)
-        self._names = (*names, *("" for _ in rivals))
+        typer = copy(self)
+        typer._parts = self._parts | {  # noqa: SLF001  another of this class
+            "types": np.stack([*rows, *taught[rivals]]).astype(np.float32),
+            "type_bias": np.array([*biases, *bias[rivals]], np.float32),
+        }
+        typer._names = (*names, *("" for _ in rivals))  # noqa: SLF001  the same
+        return typer
 
     def typed(self, template: Template) -> Template:
         """Give `template` with its type and how probable that is, or without one."""
