@@ -163,6 +163,18 @@ async def test_each_prompt_keeps_its_own_templates(tmp_path: Path, monkeypatch: 
         FileParser.open(source="app", model=str(folder), prompt="no-such")
 
 
+async def test_templates_that_other_rules_made_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A version that cuts otherwise asks the model anew, and leaves what an older one kept."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    folder = write_small(tmp_path / "taught")
+    for rules, cache in ((1, "miss"), (1, "hit"), (2, "miss"), (1, "hit")):
+        monkeypatch.setattr("worker.parsing.checkpoint.RULES", rules)
+        file = FileParser.open(source="app", headers=["none"], model=str(folder), device="cpu")
+        (event,) = await parsed(file, [b"took 1 s"])
+        await file.close()
+        assert event["attributes"]["logloom.cache"] == cache
+
+
 @pytest.mark.parametrize(
     ("mistake", "error"),
     [

@@ -18,10 +18,12 @@ from worker.parsing.checkpoint import (
     CORRECTED,
     FEATURE_SIZES,
     FILES,
+    RULES,
     TOKENIZER,
     WEIGHTS,
     About,
     checkpoint_version,
+    encoder_version,
 )
 from worker.parsing.model import Tagger, described_network, features, serving_dtype, tokenize, write_checkpoint
 
@@ -108,6 +110,15 @@ def test_the_version_is_of_the_content(checkpoint: Path, tmp_path: Path) -> None
     about = json.loads((copy / ABOUT).read_text())
     (copy / ABOUT).write_text(json.dumps(about | {"origin": "elsewhere"}))
     assert checkpoint_version(checkpoint) != checkpoint_version(copy)
+
+
+def test_other_rules_are_another_version(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Code that cuts the same checkpoint's messages otherwise is told apart; soft prompts fit it all the same."""
+    before, encoder = checkpoint_version(checkpoint), encoder_version(checkpoint)
+    monkeypatch.setattr("worker.parsing.checkpoint.RULES", RULES + 1)
+    assert before != checkpoint_version(checkpoint)
+    assert before.rpartition("-")[0] == checkpoint_version(checkpoint).rpartition("-")[0]
+    assert encoder == encoder_version(checkpoint)
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -1,10 +1,12 @@
 """From scores to templates: windows, order, cuts, names; and the shipped checkpoint on lines of our own."""
 
+import hashlib
 import random
 import re
 import subprocess
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -13,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from worker.errors import WrongModel
-from worker.parsing.checkpoint import CORRECTED, PIECES, checkpoint_version
+from worker.parsing.checkpoint import CORRECTED, CUTS, PIECES, RULES, checkpoint_version
 from worker.parsing.model import Tokens
 from worker.parsing.parser import (
     EncoderParser,
@@ -24,6 +26,7 @@ from worker.parsing.parser import (
     swallows,
     tagged,
 )
+from worker.parsing.settling import settle
 from worker.parsing.templates import MAX_PARAMETERS, decoded
 
 F32 = np.ndarray[tuple[int, int], np.dtype[np.float32]]
@@ -361,6 +364,44 @@ def test_importing_the_parser_imports_no_torch() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+RULED = """\
+took 12ms for task-7 at 2026-11-22T15:00:00.123Z
+connection from 10.0.0.7:5121 to 10.0.0.8:5121 () closed, reset=true
+connection from 10.0.0.9:80 to 10.0.0.8:443 () closed, reset=false
+open '/var/log/a1.log' (root): errno 13, owner null
+size=1,024 free: 7% [id: 0x7fff12] {n=5}
+user "alice 2" of host , count 3
+v2 of HTTP/1.1 in a.b.C$1(C.java:77)
+block blk_77.8-9 on node-7 as svc2@h3
+12:34:56 7 AB CD
+job 7 failed\\njava.io.IOException: x7\\n\\tat a.B.c(B.java:7)
+B7
+no parameter at all
+gr\u00f6\u00dfe \u00e97: 12 MB, queue [1, 2, 3] and 4 5 6
+start of alpha done
+start of beta done
+start of gamma done
+"""
+
+
+def test_the_version_of_the_rules_follows_what_comes_out() -> None:
+    """Whoever changes how messages are cut, settled or named raises `RULES`, so that no stored template is stale."""
+    messages = [line.encode().replace(b"\\n", b"\n").replace(b"\\t", b"\t") for line in RULED.splitlines()]
+    found = [
+        [(made.text, made.names, made.spacious) for made in parser(WordTagger(cuts=cuts)).parse(messages) if made]
+        for cuts in CUTS
+    ]
+    # Judged with less certainty, so that neighbours decide.
+    candidates = [
+        replace(candidate, odds=[odds / 10 for odds in candidate.odds])
+        for candidate in parser().candidates(messages)
+        if candidate
+    ]
+    settled = [settle(candidates, is_tidied=is_tidied) for is_tidied in (False, True)]
+    digest = hashlib.blake2b(repr((found, settled)).encode(), digest_size=4).hexdigest()
+    assert (RULES, digest) == (1, "f4905bfb")
 
 
 LINES = {

@@ -18,6 +18,9 @@ from worker.errors import WrongModel
 
 #: The version of the folder's format and of the character features; another one can't be run.
 FORMAT = 1
+#: The version of the rules by which code cuts, settles and names what a checkpoint reads. Raised with each change of
+#: what comes out: templates that other rules made are kept apart as those of another checkpoint.
+RULES = 1
 #: What a token can be, in the order of the network's outputs.
 LABELS = ("constant", "begin", "inside")
 CONSTANT, BEGIN, INSIDE = range(3)
@@ -80,9 +83,10 @@ def checkpoint_folder(path: str | Path) -> Path:
 
 
 def checkpoint_version(path: str | Path, prompt: str | None = None) -> str:
-    """Name what decides the templates, a checkpoint or a prompt in it, by its content.
+    """Name what decides the templates: a checkpoint or a prompt in it, by its content, and the rules of this version.
 
-    The checkpoint's name and eight digits of the digest of its files; for a prompt, `+` and the same of the prompt.
+    The checkpoint's name and eight digits of the digest of its files and the rules; for a prompt, `+` and the same of
+    the prompt.
 
     Raises:
         WrongModel: it is not there, or incomplete; it has no such prompt.
@@ -93,7 +97,7 @@ def checkpoint_version(path: str | Path, prompt: str | None = None) -> str:
     files = [folder / name for name in FILES]
     # Names too: templates carry them, and are kept by version.
     files += [folder / name for name in (KNOWN, NAMES) if (folder / name).is_file()]
-    version = f"{about.name}-{_digest(files)}"
+    version = f"{about.name}-{_digest(files, rules=RULES)}"
     return version if prompt is None else f"{version}+{prompt_version(folder, prompt)}"
 
 
@@ -135,8 +139,8 @@ def tokenizer_version(folder: Path) -> str:
         raise WrongModel(f"{folder} is no Logloom checkpoint: {error}") from error
 
 
-def _digest(files: Iterable[Path], size: int = 4) -> str:
-    digest = hashlib.blake2b(digest_size=size)
+def _digest(files: Iterable[Path], size: int = 4, *, rules: int = 0) -> str:
+    digest = hashlib.blake2b(digest_size=size, salt=rules.to_bytes(hashlib.blake2b.SALT_SIZE, "big"))
     for file in files:
         digest.update(file.read_bytes())
     return digest.hexdigest()

@@ -30,7 +30,7 @@ class LazyParser:
         return templates
 
     def cuts_of(self, prompt: str | None) -> str:
-        """Tell what is decided as a whole under a prompt, loading the parser first. Raises what loading raises."""
+        """Tell how messages are cut under a prompt, loading the parser first. Raises what loading raises."""
         return self.loaded().cuts_of(prompt)
 
     def named(self, messages: Sequence[bytes], templates: Sequence[Template | None]) -> list[Template | None]:
