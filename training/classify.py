@@ -1,9 +1,10 @@
-"""Teach message types: in words, by what keywords say of the templates of open-source programs. Nothing is labelled.
+"""Teach message types: by keywords on the templates of open-source programs, by phrases, then by labelled templates.
 
 Writes a run folder: `configuration.json`, `types.safetensors`, which is what `worker/models` ships, and `report.json`
 with the figures on `training/types`. Keywords label every template of the mined corpus, roughly; the network reads the
 other words, too, and with some left out, so it learns what else such messages say. The words of `words.toml`, phrases
-that tell what a type is, are taught beside them.
+that tell what a type is, are taught beside them. The templates of `learned.csv`, of packages that nothing is measured
+on, were labelled by hand: they settle, in the end, what keywords get wrong.
 """
 
 import csv
@@ -12,8 +13,8 @@ import math
 import random
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from training.base import split_packages
 from training.corpus.logging_calls import CORPUS, LoggingCall, load
 from training.runs import RunFolder, add_options, command_parser
 from worker.parsing.checkpoint import BASE, checkpoint_folder
-from worker.parsing.message_types import SHIPPED, Typer, token_rows, write_types
+from worker.parsing.message_types import SHIPPED, TokenRows, Typer, write_types
 from worker.parsing.model import read_checkpoint
 from worker.parsing.networks import F32
 from worker.parsing.templates import Template
@@ -38,8 +39,11 @@ FOLDER = Path(__file__).parent / "types"
 NONE = "none"
 _LONGEST = 200
 _EXCEPTIONS_SHARE = 0.3
+#: Of a step: phrases, then, in the end, templates by keywords, phrases and labelled templates.
 _PHRASES = 48
-_PHRASE_WEIGHT = 1.5
+_LAST_SHARES = (32, 32, 96)
+#: Of how many steps the texts are sorted by length.
+_SORTED = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +62,9 @@ class Configuration:
     direction: int = 96
     dropped: float = 0.08
     learning_rate: float = 0.002
+    #: Steps with the templates that were labelled by hand; 0 learns without them.
+    labelled_steps: int = 300
+    labelled_rate: float = 0.001
     held_out: float = 0.1
     threads: int = 1
 
@@ -71,7 +78,7 @@ class Labelled:
 
 
 def read_labelled(half: str) -> list[Labelled]:
-    """Read `development`, `test` or `blind`."""
+    """Read `development`, `test`, `blind` or `learned`."""
     with (FOLDER / f"{half}.csv").open(encoding="utf-8", newline="") as file:
         return [Labelled(template=row["Template"], type=row["Type"]) for row in csv.DictReader(file)]
 
@@ -126,24 +133,28 @@ class Network(nn.Module):
 
     def forward(self, rows: Tensor) -> Tensor:
         """Score the types of templates, tokens (B, T) to (B, n + 1)."""
+        pooled = functional.dropout(self.pooled(rows), 0.1, self.training)
+        return functional.normalize(self.direction(pooled), dim=-1) @ self._types().T + self.bias
+
+    def pooled(self, rows: Tensor) -> Tensor:
+        """Read templates, tokens (B, T) to (B, 2 * h)."""
         vectors = functional.pad(self.tokens(rows), (0, 0, 1, 1))  # (B, T + 2, q)
         real = (rows != self.padding)[..., None]  # (B, T, 1)
         around = torch.cat([vectors[:, :-2], vectors[:, 1:-1], vectors[:, 2:]], dim=-1)
         hidden = functional.relu(self.hidden(around)) * real  # (B, T, h)
-        pooled = torch.cat([hidden.amax(1), hidden.sum(1) / real.sum(1)], dim=-1)
-        turned = functional.normalize(self.direction(functional.dropout(pooled, 0.1, self.training)), dim=-1)
-        return turned @ self._types().T + self.bias
+        return torch.cat([hidden.amax(1), hidden.sum(1) / real.sum(1)], dim=-1)
 
     def _types(self) -> Tensor:
         return self.sharpness * functional.normalize(self.types, dim=-1)
 
-    def parts(self) -> dict[str, F32]:
-        """Give the parts that `write_types` takes."""
+    def parts(self, centre: Tensor) -> dict[str, F32]:
+        """Give the parts that `write_types` takes; `centre` is what templates are pooled to on average, (2 * h,)."""
         parts = {
             "tokens": self.tokens.weight[:-1],
             "token_scale": torch.ones(self.tokens.weight.shape[1]),
             "hidden_weight": self.hidden.weight,
             "hidden_bias": self.hidden.bias,
+            "centre": centre,
             "direction_weight": self.direction.weight,
             "direction_bias": self.direction.bias,
             "types": self._types(),
@@ -165,46 +176,58 @@ def templates_of(calls: Sequence[LoggingCall], count: int, rng: random.Random) -
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lesson:
-    """What is taught: tokens of texts, and which type each has, by its place; as many types as `weights`."""
+    """What is taught: tokens of texts, and which type each has, by its place."""
 
     rows: list[list[int]]
     types: list[int]
+    #: Of each type, by its place.
     weights: list[float]
+    #: How many texts a step takes.
+    share: int
 
 
-def lesson(texts: Sequence[str], labels: Sequence[str], names: Sequence[str], tokenizer: Tokenizer) -> Lesson:
+def lesson(
+    texts: Sequence[tuple[str, str]], names: Sequence[str], tokenizer: Tokenizer, *, share: int, weight: float
+) -> Lesson:
     """Prepare texts with their labels; labels that are common weigh a little less."""
-    place = {name: row for row, name in enumerate(names)}
-    types = [place[label] for label in labels]
+    types = [names.index(label) for _, label in texts]
     counts = np.bincount(types, minlength=len(names))
-    weights = np.minimum(1, 2 * np.median(counts) / np.maximum(counts, 1)) ** 0.25
-    return Lesson(rows=[token_rows(tokenizer, text) for text in texts], types=types, weights=weights.tolist())
+    weights = weight * np.minimum(1, 2 * np.median(counts) / np.maximum(counts, 1)) ** 0.25
+    tokens = TokenRows(tokenizer)
+    rows = [tokens.of(text) for text, _ in texts]
+    return Lesson(rows=rows, types=types, weights=weights.tolist(), share=share)
 
 
-def teach(network: Network, templates: Lesson, phrases: Lesson, configuration: Configuration) -> None:
-    """Teach the types of templates and phrases, with some of their tokens left out."""
-    rng, size = random.Random(configuration.seed), configuration.batch
-    optimizer = torch.optim.AdamW(network.parameters(), lr=configuration.learning_rate, weight_decay=0.01)
-    order: list[int] = []
-    steps = math.ceil(configuration.epochs * len(templates.rows) / size)
+def teach(network: Network, lessons: Sequence[Lesson], steps: int, rate: float, configuration: Configuration) -> None:
+    """Teach the types of texts, with some of their tokens left out; each lesson in turns of its own."""
+    torch.manual_seed(configuration.seed)
+    rng = random.Random(configuration.seed)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=rate, weight_decay=0.01)
+    turns = [_turns(one, rng) for one in lessons]
     network.train()
     for step in range(steps):
-        if len(order) < size:
-            order = rng.sample(range(len(templates.rows)), len(templates.rows))
-        chosen, order = order[-size:], order[:-size]
-        told = rng.choices(range(len(phrases.rows)), k=_PHRASES)
-        rows = [_thinned(templates.rows[row], configuration.dropped, rng) for row in chosen]
-        rows += [_thinned(phrases.rows[row], configuration.dropped / 2, rng) for row in told]
-        types = [templates.types[row] for row in chosen] + [phrases.types[row] for row in told]
-        weights = [templates.weights[one] for one in types[: len(chosen)]] + [_PHRASE_WEIGHT] * len(told)
-        losses = functional.cross_entropy(
-            network(_padded(rows, network.padding)), torch.tensor(types), reduction="none", label_smoothing=0.05
-        )
+        drawn = [(one, row) for one, turn in zip(lessons, turns, strict=True) for row in next(turn)]
+        rows = [_thinned(one.rows[row], configuration.dropped, rng) for one, row in drawn]
+        types = [one.types[row] for one, row in drawn]
+        weights = torch.tensor([one.weights[type_] for (one, _), type_ in zip(drawn, types, strict=True)])
+        scores = network(_padded(rows, network.padding))
+        losses = functional.cross_entropy(scores, torch.tensor(types), reduction="none", label_smoothing=0.05)
         optimizer.zero_grad()
-        (losses * torch.tensor(weights)).mean().backward()  # type: ignore[no-untyped-call]  # torch gives no types
+        (losses * weights).mean().backward()  # type: ignore[no-untyped-call]  # torch gives no types
         optimizer.step()
         for group in optimizer.param_groups:
-            group["lr"] = configuration.learning_rate * (1 - step / steps)
+            group["lr"] = rate * (1 - step / steps)
+
+
+def _turns(one: Lesson, rng: random.Random) -> Iterator[list[int]]:
+    """Draw what each step takes, texts of like length, which need little padding; all come before one comes again."""
+    chunk = _SORTED * one.share
+    while True:
+        order = rng.sample(range(len(one.rows)), len(one.rows))
+        for start in range(0, len(order), chunk):
+            sorted_ = sorted(order[start : start + chunk], key=lambda row: len(one.rows[row]))
+            shares = [sorted_[first : first + one.share] for first in range(0, len(sorted_), one.share)]
+            yield from rng.sample(shares, len(shares))
 
 
 def _thinned(row: list[int], share: float, rng: random.Random) -> list[int]:
@@ -290,24 +313,49 @@ def teach_types(configuration: Configuration, out: Path) -> dict[str, Any]:
     words = next(part for name, part in weights.items() if name.endswith("word_embeddings.weight")).float()
     learned, _ = split_packages(load(Path(configuration.corpus)), configuration.held_out)
     texts = templates_of(learned, configuration.templates, random.Random(configuration.seed))
-    keywords, told = Keywords(), read_words()
-    names = [name for name in told if name != NONE]
-    phrases = [(phrase, name) for name, said in told.items() for phrase in ([name] if name != NONE else []) + [*said]]
-    labels = [*names, NONE]
+    names = [name for name in read_words() if name != NONE]
     network = Network(words[: tokenizer.get_vocab_size()], len(names), configuration)
-    teach(
-        network,
-        lesson(texts, [keywords.type_of(text) for text in texts], labels, tokenizer),
-        lesson([phrase for phrase, _ in phrases], [name for _, name in phrases], labels, tokenizer),
-        configuration,
-    )
+    taught = taught_by(network, texts, names, tokenizer, configuration)
     path = out / SHIPPED.name
-    parts = calibrated(path, network.parts(), names, tokenizer)
+    parts = calibrated(path, network.parts(centre_of(network, tokenizer)), names, tokenizer)
     threshold = best_threshold(path, parts, names, tokenizer)
     write_types(path, parts, names, threshold, tokenizer)
-    report = {"threshold": threshold, "learned_from": len(texts), "macro_f1": measure(path)}
+    report = {"threshold": threshold, "learned_from": taught, "macro_f1": measure(path)}
     run.write_report(report)
     return report
+
+
+def taught_by(
+    network: Network, texts: Sequence[str], names: Sequence[str], tokenizer: Tokenizer, configuration: Configuration
+) -> dict[str, int]:
+    """Teach by keywords and phrases, then by labelled templates as well; returns how many there are of each."""
+    keywords, labels = Keywords(), [*names, NONE]
+    phrases = [
+        (phrase, name) for name, said in read_words().items() for phrase in ([name] if name != NONE else []) + [*said]
+    ]
+    labelled = [(one.template, one.type) for one in read_labelled("learned")]
+    by_keywords = [(text, keywords.type_of(text)) for text in texts]
+
+    steps = math.ceil(configuration.epochs * len(texts) / configuration.batch)
+    first = [
+        lesson(by_keywords, labels, tokenizer, share=configuration.batch, weight=1.0),
+        lesson(phrases, labels, tokenizer, share=_PHRASES, weight=1.5),
+    ]
+    teach(network, first, steps, configuration.learning_rate, configuration)
+    if configuration.labelled_steps:
+        by_keyword, phrase, by_hand = _LAST_SHARES
+        last = [replace(one, share=share) for one, share in zip(first, (by_keyword, phrase), strict=True)]
+        last.append(lesson(labelled, labels, tokenizer, share=by_hand, weight=2.0))
+        teach(network, last, configuration.labelled_steps, configuration.labelled_rate, configuration)
+    return {"keywords": len(texts), "phrases": len(phrases), "labelled": len(labelled)}
+
+
+@torch.no_grad()
+def centre_of(network: Network, tokenizer: Tokenizer) -> Tensor:
+    """Tell what the labelled templates are pooled to on average, (2 * h,)."""
+    tokens = TokenRows(tokenizer)
+    rows = [tokens.of(one.template) for one in read_labelled("learned")]
+    return network.pooled(_padded(rows, network.padding)).mean(0)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -327,6 +375,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "direction": "numbers of a direction",
         "dropped": "share of tokens left out in training",
         "learning_rate": "of all weights",
+        "labelled_steps": "of teaching by templates labelled by hand; 0 for none",
+        "labelled_rate": "of all weights in these steps",
         "held_out": "share of packages left to measure on",
         "threads": "of the CPU",
     }

@@ -11,7 +11,7 @@ from tokenizers.models import WordPiece
 from tokenizers.pre_tokenizers import BertPreTokenizer
 
 from worker.errors import WrongModel
-from worker.parsing.message_types import TOKENS, Typer, token_rows, write_types
+from worker.parsing.message_types import TOKENS, TokenRows, Typer, write_types
 from worker.parsing.networks import F32
 from worker.parsing.templates import Template
 
@@ -36,6 +36,7 @@ def small_parts(sharpness: float = 20.0) -> dict[str, F32]:
         "tokens": np.eye(count, dtype=np.float32),
         "hidden_weight": hidden,
         "hidden_bias": np.zeros(count, np.float32),
+        "centre": np.zeros(2 * count, np.float32),
         "direction_weight": np.concatenate([np.eye(count), np.zeros((count, count))], axis=1).astype(np.float32),
         "direction_bias": np.zeros(count, np.float32),
         "types": types,
@@ -86,11 +87,23 @@ def test_a_type_of_one_s_own_takes_the_place_of_the_nearest(tmp_path: Path) -> N
     assert ["disk", "disk", ""] == [type_of(typer, text) for text in ("disk full", "full", "late")]
 
 
-def test_words_move_a_taught_type(tmp_path: Path) -> None:
-    """Examples of a taught type draw messages like them to it."""
+def test_examples_draw_what_is_like_them(tmp_path: Path) -> None:
+    """Of a type that is known or not; the nearer, the more."""
     path = small(tmp_path)
     assert type_of(Typer.load({"late": []}, path), "time out") == ""
     assert type_of(Typer.load({"late": ["time out"]}, path), "time out") == "late"
+    assert type_of(Typer.load({"full": [], "late": ["time out"]}, path), "time out") == "late"
+    shares = [
+        Typer.load({"late": [example]}, path).shares("time out")[0] for example in ("time out", "out lost", "lost")
+    ]
+    assert shares == sorted(shares, reverse=True)
+
+
+def test_examples_leave_alone_what_is_unlike_them(tmp_path: Path) -> None:
+    """Types that ship are never worse for messages that no example is like."""
+    path = small(tmp_path)
+    without, exemplified = Typer.load({"full": [], "late": []}, path), Typer.load({"full": ["lost"], "late": []}, path)
+    assert without.shares("time out").tolist() == exemplified.shares("time out").tolist()
 
 
 def test_what_others_are_found_first_is_asked_for_alone(tmp_path: Path) -> None:
@@ -107,11 +120,22 @@ def test_the_same_template_keeps_its_identity(tmp_path: Path) -> None:
 
 def test_tokens_are_bounded() -> None:
     """Parameters have a row of their own, words of several are taken apart, long templates are cut."""
+    rows = TokenRows(small_tokenizer())
+    assert [3, len(_WORDS), 4, 5] == rows.of("disk<*>time out")
+    assert [len(_WORDS)] == rows.of("<*>")
+    assert TOKENS == len(rows.of("disk " * 200))
+    assert [len(_WORDS), *[4] * 2] == rows.of("<*> time time")
+
+
+@pytest.mark.parametrize(
+    "text", ["disk_full, time-out!", "disk\u2192full late", "late\u2026 out", "time\tout \u00fcber"]
+)
+def test_words_are_cut_as_the_tokenizer_cuts(text: str) -> None:
+    """One by one or all at once, the first time or later."""
     tokenizer = small_tokenizer()
-    assert [3, len(_WORDS), 4, 5] == token_rows(tokenizer, "disk<*>time out")
-    assert [len(_WORDS)] == token_rows(tokenizer, "<*>")
-    assert TOKENS == len(token_rows(tokenizer, "disk " * 200))
-    assert [len(_WORDS), *[4] * 2] == token_rows(tokenizer, "<*> time time")
+    rows = TokenRows(tokenizer)
+    expected = tokenizer.encode(text, add_special_tokens=False).ids
+    assert [expected, expected] == [rows.of(text), rows.of(text)]
 
 
 def test_what_is_broken_is_refused(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Message types are taught by keywords and phrases, and measured on labelled templates."""
 
+import csv
 import json
 import random
 from dataclasses import asdict
@@ -9,6 +10,7 @@ import pytest
 
 from tests.parsing.checkpoints import write_small
 from training.classify import (
+    FOLDER,
     NONE,
     Configuration,
     Keywords,
@@ -23,6 +25,14 @@ from training.classify import (
 from training.corpus.logging_calls import LoggingCall
 from worker.parsing.message_types import SHIPPED, Typer
 
+_MEASURED = ("development", "test", "blind")
+
+
+def programs(name: str) -> set[str]:
+    """List the programs of labelled templates."""
+    with (FOLDER / f"{name}.csv").open(encoding="utf-8", newline="") as file:
+        return {row["Program"] for row in csv.DictReader(file)}
+
 
 def call(text: str, level: str = "info", package: str = "p") -> LoggingCall:
     """Make a logging call without variables."""
@@ -34,10 +44,17 @@ def call(text: str, level: str = "info", package: str = "p") -> LoggingCall:
 
 def test_labels_are_types_that_have_words() -> None:
     """Every labelled template has a type of the list that ships, or none; no template stands in two files."""
-    files = [read_labelled(name) for name in ("development", "test", "blind")]
+    files = [read_labelled(name) for name in ("development", "test", "blind", "learned")]
     assert {one.type for file in files for one in file} == {*read_words()}
     texts = [one.template.lower() for file in files for one in file]
     assert len(texts) == len(set(texts))
+
+
+def test_nothing_measured_is_taught() -> None:
+    """What is taught are templates of other programs, and phrases that are none of the measured templates."""
+    measured = {one.template.lower() for name in _MEASURED for one in read_labelled(name)}
+    assert not measured & {phrase.lower() for phrases in read_words().values() for phrase in phrases}
+    assert not programs("learned") & {program for name in _MEASURED for program in programs(name)}
 
 
 def test_what_ships_was_taught_the_types_that_have_words() -> None:
@@ -100,7 +117,7 @@ def test_a_run_teaches_and_reports(tmp_path: Path) -> None:
     corpus.write_text("".join(json.dumps(asdict(one)) + "\n" for one in calls), encoding="utf-8")
     configuration = Configuration(
         corpus=str(corpus), model=str(write_small(tmp_path / "model")), epochs=40, batch=4, width=4, hidden=8,
-        direction=8, held_out=0.0,
+        direction=8, held_out=0.0, labelled_steps=5,
     )  # fmt: skip
     report = teach_types(configuration, tmp_path / "one")
     assert {"development", "test", "blind"} == set(report["macro_f1"])
