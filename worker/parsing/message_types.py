@@ -39,7 +39,7 @@ _PARTS = (
     "type_bias",
 )  # fmt: skip
 #: From which cosine on a template is like an example, and what it gains, in log-odds, where it is the same.
-_LIKE, _SAME = 0.5, 6.0
+_LIKE, _SAME = 0.7, 6.0
 #: A word as the tokenizer cuts ASCII: a run of letters and digits, or a mark.
 _WORD = re.compile(r"[0-9A-Za-z]+|[!-/:-@\[-`{-~]")
 #: Words whose rows are kept.
