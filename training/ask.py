@@ -10,7 +10,6 @@ import random
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from itertools import pairwise
 from pathlib import Path
 from typing import cast
 
@@ -26,15 +25,31 @@ from training.corpus.asked import AskedExample, AskedExamples, question
 from training.corpus.logging_calls import CORPUS, load
 from training.encoder import plain_words, wheel_folder
 from training.runs import RunFolder, add_options, command_parser
-from worker.parsing.asking import FACTS, KEY, LEFT, OWN, RIGHT, Slot, header_slot, overlaps, piece_slot, words_of
+from worker.parsing.asking import (
+    CONTEXT,
+    EXACT,
+    FACTS,
+    KEY,
+    LEFT,
+    NEAR,
+    OWN,
+    RIGHT,
+    SIDES,
+    Slot,
+    header_slot,
+    overlaps,
+    piece_slot,
+    words_of,
+)
 from worker.parsing.checkpoint import TOKENIZER, checkpoint_folder
-from worker.parsing.networks import write_network
+from worker.parsing.networks import read_network, write_network
 from worker.parsing.pieces import Piece
 
 F32 = npt.NDArray[np.float32]
 I64 = npt.NDArray[np.int64]
 _ASKED = 4
-_SIDES, _NEAR, _EXACT = 6, 12, 4
+#: Questions of one message, those that it answers and those that it does not, at most.
+_MOST_ASKED, _MOST_ABSENT = 5, 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,23 +59,28 @@ class Configuration:
     #: The checkpoint whose vocabulary is taken.
     model: str = "base"
     corpus: str = str(CORPUS)
+    #: A file of networks whose words to take; empty: distil the sentence encoder anew, a minute.
+    words: str = ""
     seed: int = 1
-    examples: int = 40_000
+    examples: int = 14_000
     #: Numbers of a word, of a slot or a field, and units of the hidden layers.
     width: int = 96
     space: int = 96
     hidden: int = 256
     joint: int = 32
     #: Slots of a message that are looked at in training, at most.
-    slots: int = 28
-    epochs: int = 4
-    batch: int = 128
+    slots: int = 24
+    epochs: int = 5
+    #: Messages of a step.
+    batch: int = 48
     learning_rate: float = 2e-3
     dropout: float = 0.15
-    #: Share of questions that the message does not answer.
+    #: How many questions that the message does not answer for each that it does.
     absent: float = 0.3
+    #: How many networks are taught, whose scores are averaged.
+    networks: int = 1
     #: Log-odds from which on there is an answer; chosen on `training/fields/development.jsonl`.
-    threshold: float = -1.0
+    threshold: float = -1.5
     held_out: float = 0.1
     measured: int = 2_000
     threads: int = 1
@@ -80,18 +100,22 @@ class Vocabulary:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lessons:
-    """Questions about messages as arrays; q questions, s slots each."""
+    """Messages and questions about them as arrays; m messages of s slots each, q questions."""
 
-    #: Words of the slots: left, right, key and own, (q, s, LEFT + RIGHT + KEY + OWN).
+    #: Words of the slots: left, right, key and own, (m, s, LEFT + RIGHT + KEY + OWN).
     words: npt.NDArray[np.int32]
-    #: (q, s, FACTS).
+    #: Words of the messages, (m, CONTEXT).
+    context: npt.NDArray[np.int32]
+    #: (m, s, FACTS).
     facts: npt.NDArray[np.float16]
-    #: Words that a slot shares with the question, (q, s, 4).
-    exact: F32
+    #: Which slots there are, (m, s).
+    there: npt.NDArray[np.bool_]
+    #: Whose question it is, ascending, (q,).
+    message: I64
     #: Words of the questions, their last and their first, (q, _ASKED + 2).
     asked: I64
-    #: Which slots there are, (q, s).
-    there: npt.NDArray[np.bool_]
+    #: Words that a slot shares with the question, (q, s, EXACT).
+    exact: npt.NDArray[np.float16]
     #: The slot that answers; s for none, (q,).
     answer: I64
 
@@ -121,48 +145,47 @@ def lessons(
 ) -> Lessons:
     """Ask of each message what it answers, and what it does not."""
     rng = random.Random(seed)
-    rows: list[tuple[list[list[int]], list[Sequence[float]], F32, list[int], int]] = []
+    most = configuration.slots
+    shape = (len(examples), most)
+    words, facts = np.zeros((*shape, LEFT + RIGHT + KEY + OWN), np.int32), np.zeros((*shape, FACTS), np.float16)
+    context, there = np.zeros((len(examples), CONTEXT), np.int32), np.zeros(shape, np.bool_)
+    rows: list[tuple[int, list[int], F32, int]] = []
     strangers: list[str] = ["user", "client ip", "duration"]
-    for example in examples:
+    for number, example in enumerate(examples):
         slots, places = slots_of(example)
-        asked = questions(example, places, rng)
+        asked = {words: place for words, place in questions(example, places, rng).items() if words_of(words)}
         # What the header answers is the same in all messages: it is no stranger to any.
         texts = sorted(words for words, place in asked.items() if place < len(slots) - len(example.header))
-        kept = rng.sample(sorted(asked), min(len(asked), 3))
-        stranger = rng.choice(strangers)
+        kept = {words: asked[words] for words in rng.sample(sorted(asked), min(len(asked), _MOST_ASKED))}
         known = set(words_of(" ".join([*asked, *(name for _, name in example.answers)])))
-        if rng.random() < len(kept) * configuration.absent and not known.intersection(words_of(stranger)):
-            asked[stranger] = -1
-            kept.append(stranger)
+        for stranger in rng.sample(strangers, _MOST_ABSENT):
+            absent = rng.random() < len(kept) * configuration.absent / _MOST_ABSENT
+            if absent and words_of(stranger) and not known.intersection(words_of(stranger)):
+                kept[stranger] = -1
         strangers = [*strangers[-300:], *texts]
-        for words in filter(words_of, kept):
-            answer = asked[words]
-            others = [place for place in range(len(slots)) if place != answer]
-            rng.shuffle(others)
-            shown = others[: configuration.slots - 1] + ([answer] if answer >= 0 else [])
-            seen = [slots[place] for place in shown]
-            split = words_of(words)
-            rows.append((
-                [vocabulary.rows(slot.left, LEFT) + vocabulary.rows(slot.right, RIGHT) + vocabulary.rows(slot.key, KEY)
-                 + vocabulary.rows(slot.own, OWN) for slot in seen],
-                [slot.facts for slot in seen],
-                overlaps(seen, [split])[0],
-                vocabulary.rows(split, _ASKED) + vocabulary.rows(split[-1:], 1) + vocabulary.rows(split[:1], 1),
-                len(shown) - 1 if answer >= 0 else configuration.slots,
-            ))  # fmt: skip
-    count, most = len(rows), configuration.slots
-    words_, facts = (
-        np.zeros((count, most, LEFT + RIGHT + KEY + OWN), np.int32),
-        np.zeros((count, most, FACTS), np.float16),
-    )
-    exact, there = np.zeros((count, most, _EXACT), np.float32), np.zeros((count, most), np.bool_)
-    for row, (slot_words, slot_facts, shared, _, _) in enumerate(rows):
-        if slot_words:
-            words_[row, : len(slot_words)], facts[row, : len(slot_words)] = slot_words, slot_facts
-            exact[row, : len(slot_words)], there[row, : len(slot_words)] = shared, True
+        needed = {place for place in kept.values() if place >= 0}
+        others = [place for place in range(len(slots)) if place not in needed]
+        rng.shuffle(others)
+        shown = [*needed, *others[: most - len(needed)]]
+        rng.shuffle(shown)
+        seen = [slots[place] for place in shown]
+        for row, slot in enumerate(seen):
+            words[number, row] = (
+                vocabulary.rows(slot.left, LEFT) + vocabulary.rows(slot.right, RIGHT)
+                + vocabulary.rows(slot.key, KEY) + vocabulary.rows(slot.own, OWN)
+            )  # fmt: skip
+            facts[number, row], there[number, row] = slot.facts, True
+        context[number] = vocabulary.rows(words_of(example.text), CONTEXT)
+        for text, place in kept.items():
+            split = words_of(text)
+            shared = np.zeros((most, EXACT), np.float32)
+            shared[: len(seen)] = overlaps(seen, [split])[0]
+            read = vocabulary.rows(split, _ASKED) + vocabulary.rows(split[-1:], 1) + vocabulary.rows(split[:1], 1)
+            rows.append((number, read, shared, shown.index(place) if place >= 0 else most))
     return Lessons(
-        words=words_, facts=facts, exact=exact, asked=np.array([row[3] for row in rows], np.int64), there=there,
-        answer=np.array([row[4] for row in rows], np.int64),
+        words=words, context=context, facts=facts, there=there, message=np.array([row[0] for row in rows], np.int64),
+        asked=np.array([row[1] for row in rows], np.int64), exact=np.array([row[2] for row in rows], np.float16),
+        answer=np.array([row[3] for row in rows], np.int64),
     )  # fmt: skip
 
 
@@ -172,22 +195,32 @@ class AskingNetwork(nn.Module):
     def __init__(self, configuration: Configuration) -> None:
         super().__init__()
         width, hidden, space = configuration.width, configuration.hidden, configuration.space
-        self.slot = nn.Linear(_SIDES * width + FACTS, hidden)
+        self.slot = nn.Linear(SIDES * width + FACTS, hidden)
         self.slot_out = nn.Linear(hidden, space)
         self.query = nn.Linear(3 * width, hidden)
         self.query_out = nn.Linear(hidden, space)
-        self.joint = nn.Linear(space + _NEAR + _EXACT, configuration.joint)
+        self.joint = nn.Linear(space + NEAR + EXACT, configuration.joint)
         self.joint_out = nn.Linear(configuration.joint, 1)
         self.dropout = nn.Dropout(configuration.dropout)
 
-    def forward(self, sides: Tensor, facts: Tensor, queries: Tensor, exact: Tensor) -> Tensor:
-        """Score: `sides` (b, s, 6, d), `facts` (b, s, FACTS), `queries` (b, 3, d), `exact` (b, s, 4); (b, s)."""
-        read = torch.cat([self.dropout(sides).flatten(2), facts], dim=2)  # (b, s, 6 * d + FACTS)
-        slots = self.slot_out(self.dropout(torch.relu(self.slot(read))))  # (b, s, p)
-        asked = self.query_out(self.dropout(torch.relu(self.query(queries.flatten(1)))))  # (b, p)
-        near = torch.einsum("bqd,bskd->bsqk", queries[:, :2], sides).flatten(2)  # (b, s, 12)
-        product = asked[:, None] * slots  # (b, s, p)
-        hidden = torch.relu(self.joint(torch.cat([product, near, exact], dim=2)))  # (b, s, j)
+    def forward(self, sides: Tensor, facts: Tensor, message: Tensor, queries: Tensor, exact: Tensor) -> Tensor:
+        """Score all slots of messages for questions about some of them, (q, s).
+
+        `sides` (m, s, SIDES, d), `facts` (m, s, FACTS), `message` (q,), `queries` (q, 3, d), `exact` (q, s, EXACT).
+        """
+        return self.ask(self.read(sides, facts)[message], sides[message], queries, exact)
+
+    def read(self, sides: Tensor, facts: Tensor) -> Tensor:
+        """Read slots, which no field changes, (m, s, p)."""
+        read = torch.cat([self.dropout(sides).flatten(2), facts], dim=2)  # (m, s, SIDES * d + FACTS)
+        return cast("Tensor", self.slot_out(self.dropout(torch.relu(self.slot(read)))))
+
+    def ask(self, slots: Tensor, sides: Tensor, queries: Tensor, exact: Tensor) -> Tensor:
+        """Score what was read, `slots` (q, s, p) and `sides` (q, s, SIDES, d), each for its own question, (q, s)."""
+        asked = self.query_out(self.dropout(torch.relu(self.query(queries.flatten(1)))))  # (q, p)
+        near = torch.einsum("qad,qskd->qsak", queries[:, :2], sides).flatten(2)  # (q, s, NEAR)
+        product = asked[:, None] * slots  # (q, s, p)
+        hidden = torch.relu(self.joint(torch.cat([product, near, exact], dim=2)))  # (q, s, j)
         return cast("Tensor", product.sum(dim=2) / product.shape[2] ** 0.5 + self.joint_out(hidden)[..., 0])
 
 
@@ -212,6 +245,18 @@ def word_table(tokenizer: Tokenizer, width: int) -> F32:
     return torch.nn.functional.normalize(kept, dim=1).numpy()
 
 
+def kept_table(path: Path) -> F32:
+    """Take the rows of tokens, (V, width), out of a file of networks.
+
+    Raises:
+        WrongModel: it is missing or broken.
+
+    """
+    _, parts = read_network(path, "Leave --words out to make it again.")
+    table: F32 = parts["words"].astype(np.float32) * parts["words_scale"].astype(np.float32)
+    return table
+
+
 def word_rows(words: Sequence[str], tokenizer: Tokenizer, table: F32) -> Tensor:
     """Look words up as the worker does, (words, width); the empty one is nothing."""
     rows = np.zeros((len(words), table.shape[1]), np.float32)
@@ -222,40 +267,39 @@ def word_rows(words: Sequence[str], tokenizer: Tokenizer, table: F32) -> Tensor:
     return torch.from_numpy(rows)
 
 
-def inputs(some: Lessons, rows: I64, table: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Gather what the network reads of some questions."""
-    words = torch.from_numpy(some.words[rows].astype(np.int64))
-    seen = (words > 0).float()[..., None]
-    vectors = table[words]  # (b, s, 13, d)
-    edges = (0, LEFT, LEFT + RIGHT, LEFT + RIGHT + KEY, LEFT + RIGHT + KEY + OWN)
-    means = [
-        vectors[:, :, first:last].sum(dim=2) / seen[:, :, first:last].sum(dim=2).clamp(min=1)
-        for first, last in pairwise(edges)
-    ]
-    sides = torch.stack([vectors[:, :, 0], vectors[:, :, 1], *means], dim=2)  # (b, s, 6, d)
+def inputs(some: Lessons, messages: I64, rows: I64, table: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Gather what the network reads of some messages, ascending, and of the questions about them."""
+
+    def mean(words: Tensor) -> Tensor:
+        """Average words, (..., w) to (..., d)."""
+        there = (words > 0).sum(dim=-1, keepdim=True).clamp(min=1)
+        return table[words].sum(dim=-2) / there
+
+    words = torch.from_numpy(some.words[messages].astype(np.int64))
+    left, right, key, own = torch.split(words, [LEFT, RIGHT, KEY, OWN], dim=2)
+    context = mean(torch.from_numpy(some.context[messages].astype(np.int64)))  # (m, d)
+    means = [table[left[..., 0]], table[left[..., 1]], mean(left), table[right[..., 0]], mean(right), mean(key)]
+    sides = torch.stack([*means, mean(own), context[:, None].expand_as(means[0])], dim=2)  # (m, s, SIDES, d)
     asked = torch.from_numpy(some.asked[rows])
-    some_asked = (asked[:, :_ASKED] > 0).float()[..., None]
-    whole = table[asked[:, :_ASKED]].sum(dim=1) / some_asked.sum(dim=1).clamp(min=1)
-    queries = torch.stack([whole, table[asked[:, _ASKED]], table[asked[:, _ASKED + 1]]], dim=1)  # (b, 3, d)
-    return sides, torch.from_numpy(some.facts[rows].astype(np.float32)), queries, torch.from_numpy(some.exact[rows])
+    queries = torch.stack([mean(asked[:, :_ASKED]), table[asked[:, _ASKED]], table[asked[:, _ASKED + 1]]], dim=1)
+    facts, exact = (torch.from_numpy(part.astype(np.float32)) for part in (some.facts[messages], some.exact[rows]))
+    return sides, facts, torch.from_numpy(np.searchsorted(messages, some.message[rows])), queries, exact
 
 
-def learn(network: AskingNetwork, taught: Lessons, table: Tensor, configuration: Configuration) -> float:
+def learn(network: AskingNetwork, taught: Lessons, table: Tensor, configuration: Configuration, seed: int) -> float:
     """Train the network; returns the mean loss of the last epoch."""
     optimizer = torch.optim.AdamW(network.parameters(), lr=configuration.learning_rate, weight_decay=0.01)
-    count = len(taught.answer)
+    count = len(taught.there)
     steps = configuration.epochs * (count // configuration.batch)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, configuration.learning_rate, total_steps=steps)
-    generator = np.random.default_rng(configuration.seed)
+    generator = np.random.default_rng(seed)
     losses: list[float] = []
     network.train()
     for _ in range(configuration.epochs):
         order, losses = generator.permutation(count), []
         for first in range(0, count - configuration.batch + 1, configuration.batch):
-            rows = order[first : first + configuration.batch]
-            loss = nn.functional.cross_entropy(
-                answers(network, taught, rows, table), torch.from_numpy(taught.answer[rows])
-            )
+            scores, wanted = answers(network, taught, np.sort(order[first : first + configuration.batch]), table)
+            loss = nn.functional.cross_entropy(scores, wanted)
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
@@ -266,16 +310,44 @@ def learn(network: AskingNetwork, taught: Lessons, table: Tensor, configuration:
     return float(np.mean(losses))
 
 
-def answers(network: AskingNetwork, some: Lessons, rows: I64, table: Tensor) -> Tensor:
-    """Score the slots, and none, which scores 0, (b, s + 1)."""
-    scores = network(*inputs(some, rows, table)).masked_fill(~torch.from_numpy(some.there[rows]), -1e4)
-    return torch.cat([scores, torch.zeros(len(rows), 1)], dim=1)
+def answers(network: AskingNetwork, some: Lessons, messages: I64, table: Tensor) -> tuple[Tensor, Tensor]:
+    """Score the slots, and none, which scores 0, for all questions about `messages`, (q, s + 1); with what is right."""
+    starts, ends = (np.searchsorted(some.message, messages, side) for side in ("left", "right"))
+    rows = np.concatenate([np.arange(*edges) for edges in zip(starts, ends, strict=True)])
+    scores = network(*inputs(some, messages, rows, table))
+    scores = scores.masked_fill(~torch.from_numpy(some.there[some.message[rows]]), -1e4)
+    return torch.cat([scores, torch.zeros(len(rows), 1)], dim=1), torch.from_numpy(some.answer[rows])
 
 
-def write_asker(path: Path, network: AskingNetwork, table: F32, tokenizer: Tokenizer, threshold: float) -> None:
+def stacked(networks: Sequence[AskingNetwork]) -> dict[str, F32]:
+    """Put networks together as `worker.parsing.asking.scored` takes them."""
+    states = [network.state_dict() for network in networks]
+    parts = {name.replace(".", "_"): torch.stack([state[name] for state in states]).detach() for name in states[0]}
+    return {name: (part[:, None] if name.endswith("bias") else part).numpy() for name, part in parts.items()}
+
+
+def networks_of(parts: Mapping[str, F32]) -> list[AskingNetwork]:
+    """Take networks apart again."""
+    count, hidden, wide = parts["slot_weight"].shape
+    width, space, joint = (wide - FACTS) // SIDES, parts["slot_out_bias"].shape[2], parts["joint_bias"].shape[2]
+    configuration = Configuration(width=width, space=space, hidden=hidden, joint=joint)
+    found = [AskingNetwork(configuration).eval() for _ in range(count)]
+    for number, network in enumerate(found):
+        network.load_state_dict(
+            {
+                name: torch.tensor(parts[name.replace(".", "_")][number].reshape(tensor.shape))
+                for name, tensor in network.state_dict().items()
+            }
+        )
+    return found
+
+
+def write_asker(
+    path: Path, networks: Sequence[AskingNetwork], table: F32, tokenizer: Tokenizer, threshold: float
+) -> None:
     """Write what `Asker.load` reads: the words in eight bits, the rest in sixteen."""
     scale = np.abs(table).max(axis=1, keepdims=True) / 127
-    parts = {name.replace(".", "_"): tensor.detach().half().numpy() for name, tensor in network.state_dict().items()}
+    parts = {name: part.astype(np.float16) for name, part in stacked(networks).items()}
     parts |= {"words": np.rint(table / scale).astype(np.int8), "words_scale": scale.astype(np.float16)}
     write_network(path, parts, {"threshold": threshold, "tokenizer": tokenizer.to_str()})
 
@@ -289,7 +361,6 @@ def teach_asking(configuration: Configuration, out: Path) -> dict[str, object]:
 
     """
     torch.set_num_threads(configuration.threads)
-    torch.manual_seed(configuration.seed)
     run = RunFolder.open(out)
     run.write_configuration(configuration)
     began = time.perf_counter()
@@ -301,32 +372,33 @@ def teach_asking(configuration: Configuration, out: Path) -> dict[str, object]:
     stream = AskedExamples(held_out, words, configuration.seed + 1).take(configuration.measured)
     measured = lessons(list(stream), vocabulary, configuration, configuration.seed + 1)
     print(f"{len(taught.answer)} questions, {time.perf_counter() - began:.0f} s", flush=True)
-    table = word_table(tokenizer, configuration.width)
+    table = kept_table(Path(configuration.words)) if configuration.words else word_table(tokenizer, configuration.width)
     vectors = word_rows(list(vocabulary.numbers), tokenizer, table)
     print(f"{len(vectors)} words, {time.perf_counter() - began:.0f} s", flush=True)
-    network = AskingNetwork(configuration)
-    loss = learn(network, taught, vectors, configuration)
+    networks, losses = list[AskingNetwork](), list[float]()
+    for number in range(configuration.networks):
+        torch.manual_seed(configuration.seed + number)
+        networks.append(AskingNetwork(configuration))
+        losses.append(learn(networks[-1], taught, vectors, configuration, configuration.seed + number))
+    chosen, wanted = list[I64](), list[I64]()
     with torch.inference_mode():
-        chosen = np.concatenate(
-            [
-                answers(network, measured, rows, vectors).argmax(dim=1).numpy()
-                for rows in np.array_split(np.arange(len(measured.answer)), 20)
-            ]
-        )
-    none = configuration.slots
-    right = int(((chosen == measured.answer) & (chosen != none)).sum())
-    given, there = int((chosen != none).sum()), int((measured.answer != none).sum())
-    write_asker(out / "fields.safetensors", network, table, tokenizer, configuration.threshold)
+        for messages in np.array_split(np.arange(len(measured.there)), 20):
+            found = [answers(network, measured, messages, vectors) for network in networks]
+            chosen.append(torch.stack([scores for scores, _ in found]).mean(dim=0).argmax(dim=1).numpy())
+            wanted.append(found[0][1].numpy())
+    given, right = np.concatenate(chosen) != configuration.slots, np.concatenate(wanted) != configuration.slots
+    hits = int(((np.concatenate(chosen) == np.concatenate(wanted)) & right).sum())
+    write_asker(out / "fields.safetensors", networks, table, tokenizer, configuration.threshold)
     report: dict[str, object] = {
         "configuration": asdict(configuration),
         "held_out": {
             "questions": len(measured.answer),
-            "precision": right / max(1, given),
-            "recall": right / there,
-            "f1": 2 * right / (given + there),
+            "precision": hits / max(1, int(given.sum())),
+            "recall": hits / int(right.sum()),
+            "f1": 2 * hits / int(given.sum() + right.sum()),
         },
         "questions": len(taught.answer),
-        "loss": loss,
+        "losses": losses,
         "bytes": (out / "fields.safetensors").stat().st_size,
         "minutes": (time.perf_counter() - began) / 60,
     }
@@ -341,6 +413,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     shown = {
         "model": "the checkpoint whose vocabulary is taken: base, or a folder",
         "corpus": "what `python -m training.mine` wrote",
+        "words": "a file of networks for the same vocabulary whose words to take; empty: distil them anew",
         "seed": "of data and weights",
         "examples": "messages to make of logging calls",
         "width": "numbers that a word has",
@@ -349,10 +422,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "joint": "units of the layer that sees both",
         "slots": "slots of a message that are looked at, at most",
         "epochs": "passes over the messages",
-        "batch": "questions of a step",
+        "batch": "messages of a step",
         "learning_rate": "of all weights",
         "dropout": "share of units left out in training",
-        "absent": "share of questions that the message does not answer",
+        "absent": "questions that the message does not answer for each that it does",
+        "networks": "how many networks are taught, whose scores are averaged",
         "threshold": "log-odds from which on there is an answer",
         "held_out": "share of packages to measure on",
         "measured": "messages to measure on",

@@ -22,6 +22,7 @@ from worker.codec.envelopes import DeadRow, Envelope
 from worker.codec.header_finder import HeaderFinder
 from worker.columns.layout import Events, Records, Texts
 from worker.errors import Unparsable, WrongSettings
+from worker.parsing.checkpoint import taught_fields
 from worker.parsing.fields import FieldReader
 from worker.parsing.lazy import LazyParser
 from worker.parsing.message_types import Typer
@@ -93,7 +94,7 @@ class FileParser:
             misses=Misses(cache=cache, store=None, model=micro_batcher, scope=source, prompt=prompt, stream=stream),
             parser_version=version,
             resource={},
-            fields=FieldReader.load(fields) if fields else None,
+            fields=FieldReader.load(fields, taught=taught_fields(model, prompt)) if fields else None,
         )
         return cls(
             path=path,

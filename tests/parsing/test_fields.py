@@ -1,11 +1,15 @@
 """Fields asked for in words: what of an event answers, and how it is found again."""
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from worker.errors import WrongModel, WrongSettings
 from worker.parsing.asking import Asker
+from worker.parsing.field_prompts import write_field_prompts
 from worker.parsing.fields import (
     SHIPPED,
     FieldReader,
@@ -17,6 +21,7 @@ from worker.parsing.fields import (
     decision,
     typed,
 )
+from worker.parsing.networks import Part, read_network, write_network
 from worker.parsing.templates import Template
 
 
@@ -90,11 +95,62 @@ def test_wrong_fields_are_refused_all_at_once() -> None:
         checked_fields(["client ip", " ", "Client IP"])
 
 
-def test_a_broken_network_is_refused(tmp_path: Any) -> None:
+def test_a_broken_network_is_refused(tmp_path: Path) -> None:
     """A file that is no network stops with what to do about it."""
     (tmp_path / "fields.safetensors").write_bytes(b"no")
     with pytest.raises(WrongModel, match="Copy it again"):
         Asker.load(tmp_path / "fields.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (lambda parts: parts.pop("joint_bias"), "networks that answer fields have words"),
+        (lambda parts: parts.update(more=parts["words"]), "holds .*more"),
+        (lambda parts: parts.update(words=parts["words"][:-1]), "words .* not"),
+        (lambda parts: parts.update(slot_weight=parts["slot_weight"][..., :-1]), "slot_weight .* not"),
+        (lambda parts: parts.update(query_bias=parts["query_bias"][0]), "query_bias .* not"),
+        (lambda parts: parts.update(joint_weight=np.array(1.0)), "a part without a shape"),
+        (lambda parts: parts.update(words_scale=parts["words_scale"] * np.nan), "no numbers"),
+    ],
+)
+def test_a_misshapen_network_is_refused(tmp_path: Path, change: Callable[[dict[str, Part]], object], why: str) -> None:
+    """Parts that are missing, too many, or do not fit each other stop with what is wrong."""
+    about, parts = read_network(SHIPPED, "")
+    change(parts)
+    write_network(tmp_path / "fields.safetensors", parts, about)
+    with pytest.raises(WrongModel, match=why):
+        Asker.load(tmp_path / "fields.safetensors")
+
+
+def test_a_soft_prompt_is_read_in_place_of_words(asker: Asker, tmp_path: Path) -> None:
+    """A field that took over another one's words answers as that one does; other fields stay."""
+    taught = tmp_path / "taught.safetensors"
+    write_field_prompts(taught, {"whoever": asker.queries(["client port"])[0]}, SHIPPED)
+    reader = FieldReader.load(["Whoever", "user"], taught=taught)
+    found = reader.answers(event("user=<*> logged in from <*>", "user=bob logged in from 10.1.2.3:4455"))
+    assert [answer and answer.text for answer in found] == ["4455", "bob"]
+
+
+@pytest.mark.parametrize(
+    ("vectors", "about", "why"),
+    [
+        ((1, 3, 96), {"network": "0" * 16}, "another network"),
+        ((2, 3, 96), {}, "vectors"),
+        ((1, 3, 5), {}, "vectors"),
+        ((1, 3, 96), {"fields": []}, "names no fields"),
+    ],
+)
+def test_soft_prompts_that_do_not_fit_are_refused(
+    tmp_path: Path, vectors: tuple[int, ...], about: dict[str, object], why: str
+) -> None:
+    """Those of another network, or of another shape, stop with what to do about it."""
+    path = tmp_path / "taught.safetensors"
+    write_field_prompts(path, {"user": np.zeros((3, 96), np.float32)}, SHIPPED)
+    said, _ = read_network(path, "")
+    write_network(path, {"vectors": np.zeros(vectors, np.float16)}, {**said, **about})
+    with pytest.raises(WrongModel, match=why):
+        FieldReader.load(["user"], taught=path)
 
 
 @pytest.mark.parametrize(

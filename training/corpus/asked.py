@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from training.corpus.examples import Examples, augmented, example, rendered
+from training.corpus.frames import LEVELS, Frames
 from training.corpus.logging_calls import LoggingCall
 from training.corpus.named import TaggedValues
 from training.corpus.values import CLOSE, OPEN, Values
@@ -89,7 +90,7 @@ _GROUPS: tuple[tuple[str, ...], ...] = (
     ("date", "day", "calendar date", "log date"),
     ("time", "time of day", "clock time", "clock", "log time", "event time"),
     ("timestamp", "date and time", "datetime", "event timestamp", "when"),
-    ("level", "severity", "log level", "priority", "severity level"),
+    ("level", "severity", "log level", "severity level", "loglevel"),
     ("logger", "component", "logger name", "class", "module", "subsystem", "category", "source class"),
     ("mime type", "content type", "media type"),
     ("target", "destination", "goal"),
@@ -118,87 +119,17 @@ _HEADER: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("user.name", "user", ("user",)), ("db.namespace", "database", ("word", "identifier")),
     ("client.address", "client_address", ("ip",)), ("code.file.path", "file", ("unix_path",)),
     ("code.line.number", "line", ("small",)), ("syslog.facility", "facility", ("small",)),
+    ("http.request.method", "http_method", ("method",)), ("url.path", "path_route", ("route",)),
+    ("url.full", "url", ("url",)), ("http.response.status_code", "status_code", ("status",)),
+    ("service.name", "service", ("identifier", "word")), ("error.code", "error_code", ("small", "identifier")),
+    ("process.executable.name", "program", ("identifier", "word", "path")), ("trace_id", "trace_id", ("hashed",)),
+    ("http.request.id", "request_id", ("uuid", "hashed")), ("container.name", "container", ("numbered",)),
+    ("code.function.name", "function", ("identifier",)), ("event.id", "event_id", ("small",)),
 )  # fmt: skip
 _PROGRAM = ("program", "process name", "application", "app", "daemon", "process", "service", "command", "program name")
-_LEVELS = ("INFO", "WARN", "ERROR", "DEBUG", "WARNING", "FATAL", "info", "error", "notice", "I", "E", "TRACE", "SEVERE")
 
-#: Lines as programs write them that log without names: what is asked for may be a word of the message itself.
-_FRAMES = (
-    "{verb|http method} {url|url} returned {status|status code}, retry after {duration|delay}",
-    "{verb|http method} {route|path route} failed: {kind|error type}: {reason|reason}",
-    "{verb|http method} {route|path route} from {ip|client address}",
-    "{thing|task} {identifier|task} failed after {small|attempts} attempts: {kind|error type}: {reason|reason}",
-    "{word|job} failed after {small|attempt} tries: {kind|error type}: {reason|reason}",
-    "{kind|error type}: {reason|reason}",
-    "{kind|error type}: {phrase|message}",
-    "Caused by: {kind|error type}: {phrase|message}",
-    "unhandled {kind|error type} in {identifier|function}: {reason|error message}",
-    "    at {identifier|function} ({unix_path|file}:{small|line}:{small|column})",
-    "\tat {cls|class}.{identifier|method}({leaf|file}:{small|line})",
-    "{program|program}: {phrase|message}",
-    "{program|program}: {reason|error message}",
-    "{program|program}: cannot open {path|file}: {reason|reason}",
-    '{program|program}: {identifier|system call} "{path|path}" failed: {reason|reason} ({small|errno})',
-    "{program|program}: [{word|role}] {phrase|status}",
-    "{action|action} {package|package} {version|version}",
-    "{action|action} {package|package}:{arch|architecture} {version|version} <none>",
-    "{condition|status} {package|package}:{arch|architecture} {version|version}",
-    "status {condition|status} {package|package} {version|version}",
-    "using {protocol|protocol} socket on port {port|port}",
-    "Sending {packet|packet type} to {numbered|client}",
-    "{client|role} received {packet|message type} from {numbered|client} ({small|count} bytes)",
-    "Client {numbered|client id} {outcome|status}",
-    "[{route2|branch} {hashed|commit}] {phrase|subject}",
-    "{program|component}: {phrase|message}",
-    "{level|level}: {phrase|message}",
-    "[{level|level}] {phrase|message}",
-    "{day|date} {clock|time} [{integer|pid}] {phrase|message}",
-    "{day|date} {clock|time} {level|level} {phrase|message}",
-    "{clock|time} {program|program}[{integer|pid}]: {phrase|message}",
-    "paid by {person|customer}: {decimal|amount} {currency|currency} in {duration|duration}",
-    "order {integer|order number} of {person|customer} shipped",
-    "Author: {person|author name} <{email|email}>",
-    "signal {small|signal number} ({signal|signal name}) sent by {integer|sender pid}",
-    "{limit|limit name} is {integer|limit}",
-    "{outcome|status}: user=<{user|user}>, method={packet|auth method}, rip={ip|client address}",
-    "login of {user|user} {outcome|result}, {reason|reason}",
-    "{small|active} active, {small|maximum} max, {small|queued} queued",
-    "wrote {integer|buffers} buffers, {small|files} files in {duration|duration}",
-    "sent {grouped|sent bytes} bytes, received {grouped|received bytes} bytes, {decimal|rate} bytes/sec",
-    "statement: {sql|statement}",
-    "duration: {decimal|duration} ms  statement: {sql|statement}",
-    'table "{identifier|table}" violates "{identifier|constraint}"',
-    "{identifier|setting} = {integer|value}",
-    "starting {person|server name} {version|version}, built by {program|compiler}",
-    "{program|software}/{version|version}",
-    "from {host|source host} port {port|source port} to {host|target host} port {port|target port}",
-    "{socket|client address} connected to port {port|server port}",
-)  # fmt: skip
-_CHOICES: dict[str, tuple[str, ...]] = {
-    "kind": ("java.io.IOException", "TimeoutError", "org.shop.app.OrderException", "KeyError", "RuntimeException",
-             "requests.exceptions.ConnectionError", "javax.naming.NamingException", "SyntaxError", "RangeError",
-             "System.ArgumentException", "StopIteration", "java.lang.IllegalStateException", "AssertionError"),
-    "thing": ("task", "job", "step", "stage", "worker"),
-    "program": ("backup", "mail", "cp", "nslookup", "importer", "scp", "ld", "server", "sched", "agentd", "clang"),
-    "action": ("install", "remove", "upgrade", "purge", "configure", "fetch", "Removing", "Fetched", "hold"),
-    "arch": ("amd64", "i386", "all", "arm64", "noarch", "x86_64"),
-    "condition": ("installed", "half-installed", "unpacked", "removed", "config-files", "triggers-pending", "held"),
-    "protocol": ("tcp", "udp", "ipv4", "ipv6", "unix", "quic"),
-    "packet": ("HELLO", "ACK", "PING", "PUT", "DATA", "LOGIN", "PLAIN", "SYN", "CONNECT", "BIND", "CRAM-MD5", "NOTIFY"),
-    "client": ("broker", "server", "primary", "proxy"),
-    "outcome": ("accepted", "rejected", "disconnected", "Disconnected", "denied", "timed out", "expired", "failed"),
-    "route2": ("main", "develop", "feature/login", "release-2", "fix/cache", "master"),
-    "level": _LEVELS,
-    "leaf": ("Server.java", "Main.kt", "app.js", "Client.scala", "index.ts", "Worker.java"),
-    "day": ("2021/03/04", "2023-11-30", "17/Jun/2022", "04 Feb 2020"),
-    "clock": ("07:02:41", "23:59:01.004", "11:22:33,918"),
-    "person": ("Alice Smith", "Nordwind GmbH", "Peter van Dam", "Blue Ocean Ltd", "Żabka SA", "Umbrella Corp"),
-    "currency": ("USD", "EUR", "GBP", "CHF", "SEK", "JPY"),
-    "signal": ("SIGHUP", "SIGINT", "SIGKILL", "SIGUSR1", "SIGPIPE"),
-    "limit": ("RLIMIT_CORE", "RLIMIT_AS", "MAX_FILES", "SOMAXCONN"),
-}  # fmt: skip
-_FRAME_FIELD = re.compile(r"\{(\w+)\|([^}]+)\}")
-_SHARE_OF_FRAMES = 0.3
+_SHARE_OF_FRAMES = 0.5
+_FEW_WORDS = re.compile(r"[A-Za-z][a-z'\-]+(?: [A-Za-z'\-]+){1,5}")
 #: Share of messages of which a parser would miss some parameters.
 _MISSED = 0.4
 #: Words that count nothing.
@@ -329,6 +260,10 @@ class AskedExamples:
         self.rng = examples.rng
         self._plain = examples.values
         self._values = AskedValues(examples.values)
+        said = [
+            text for call in calls if not call.names and _FEW_WORDS.fullmatch(text := call.literals[0].strip(" .:!"))
+        ]
+        self._frames = Frames(examples.values, said or ["failed"], self.rng, self._tagged)
         self._calls, self._weights = examples.calls, examples.weights
 
     def take(self, count: int) -> Iterator[AskedExample]:
@@ -352,7 +287,7 @@ class AskedExamples:
             return None
         if self.rng.random() < _SHARE_OF_FRAMES:
             given.clear()
-            tagged = self._frame()
+            tagged = self._frames.line()
         else:
             tagged = augmented(text, self._values, second)
         if len(given) >= _TAGS:
@@ -377,16 +312,12 @@ class AskedExamples:
         alone = tuple((span, name) for span, name in answers.items() if names[name] == 1)
         return AskedExample(text=made.text, parameters=parameters, answers=alone, header=tuple(self._header()))
 
-    def _frame(self) -> str:
-        """Fill a frame with tagged values."""
-
-        def filled(found: re.Match[str]) -> str:
-            made = self.rng.choice(_CHOICES[found[1]]) if found[1] in _CHOICES else getattr(self._plain, found[1])()
-            self._values.given.append(found[2])
-            plain = made.replace(OPEN, "").replace(CLOSE, "")
-            return f"{OPEN}{chr(_FIRST_TAG + len(self._values.given) - 1)}{plain}{CLOSE}"
-
-        return _FRAME_FIELD.sub(filled, self.rng.choice(_FRAMES))
+    def _tagged(self, name: str, value: str) -> str:
+        given = self._values.given
+        if len(given) >= _TAGS:
+            return value
+        given.append(name)
+        return f"{OPEN}{chr(_FIRST_TAG + len(given) - 1)}{value}{CLOSE}"
 
     def _header(self) -> Iterator[HeaderField]:
         rng = self.rng
@@ -401,6 +332,6 @@ class AskedExamples:
             yield HeaderField(name="timestamp", value=value, rules=(rule,), asked=_swapped([name], rng))
         for name, asked, kinds in rng.sample(_HEADER, rng.randrange(1, 6)):
             kind = rng.choice(kinds)
-            value = rng.choice(_LEVELS) if kind == "level" else getattr(self._plain, kind)()
+            value = rng.choice(LEVELS) if kind == "level" else getattr(self._plain, kind)()
             words = rng.choice(_PROGRAM) if asked == "program" else _swapped(asked.split("_"), rng)
             yield HeaderField(name=name, value=value, rules=(), asked=words)

@@ -29,6 +29,7 @@ from training.teaching.settled import settled_templates
 from worker.errors import WrongSettings
 from worker.parsing.checkpoint import (
     CARD,
+    FIELDS,
     FILES,
     KNOWN,
     NAMES,
@@ -122,7 +123,7 @@ def teach_sources(
                 rmtree(checkpoint / PROMPTS, ignore_errors=True)  # of an earlier run, for other weights
                 learner.write(checkpoint)
         elif group.is_first:
-            _copy(folder, checkpoint)
+            copy_checkpoint(folder, checkpoint)
         if group.is_first:
             _keep_known(sources, folder, checkpoint)
             found = _write_known(sources, checkpoint, configuration, device)
@@ -168,10 +169,10 @@ def refuse_doubled(names: Sequence[str]) -> None:
         raise WrongSettings(f"two sources have one name: {', '.join(names)}")
 
 
-def _copy(folder: Path, checkpoint: Path) -> None:
+def copy_checkpoint(folder: Path, checkpoint: Path) -> None:
     """Copy a checkpoint as it is, with its prompts and what it knows: all of that still fits."""
     checkpoint.mkdir(parents=True, exist_ok=True)
-    for name in (*FILES, KNOWN):
+    for name in (*FILES, KNOWN, NAMES):
         if (folder / name).is_file():
             copyfile(folder / name, checkpoint / name)
     if (folder / PROMPTS).is_dir():
@@ -179,7 +180,7 @@ def _copy(folder: Path, checkpoint: Path) -> None:
 
 
 def _keep_known(sources: Sequence[Source], folder: Path, checkpoint: Path) -> None:
-    """Copy names, and what is known of other sources, out of the checkpoint in `folder`: they hold for any weights."""
+    """Copy names, taught fields and other sources' templates out of the checkpoint in `folder`: any weights will do."""
     if (folder / NAMES).is_file():
         copyfile(folder / NAMES, checkpoint / NAMES)
     others = [name for name in prompt_names(folder) if name not in {source.name for source in sources}]
@@ -187,6 +188,10 @@ def _keep_known(sources: Sequence[Source], folder: Path, checkpoint: Path) -> No
         if (folder / place / KNOWN).is_file():
             (checkpoint / place).mkdir(parents=True, exist_ok=True)
             copyfile(folder / place / KNOWN, checkpoint / place / KNOWN)
+    for place in (Path(PROMPTS, name, FIELDS) for name in prompt_names(folder)):
+        if (folder / place).is_file():
+            (checkpoint / place).parent.mkdir(parents=True, exist_ok=True)
+            copyfile(folder / place, checkpoint / place)
 
 
 def _write_known(
@@ -501,7 +506,7 @@ class Learner:
             )
             write_checkpoint(checkpoint, self._network, self._config, self._tokenizer, about)
         else:
-            _copy(self._start, checkpoint)
+            copy_checkpoint(self._start, checkpoint)
         for prompt in self._prompts.values():
             write_prompt(checkpoint, prompt)
 

@@ -8,7 +8,7 @@ plain Python: it is asked once per template.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self, cast
@@ -16,24 +16,34 @@ from typing import Self, cast
 import numpy as np
 from tokenizers import Tokenizer
 
-from worker.parsing.networks import F32, HUMP, MARKS, mark_class, read_network
+from worker.parsing.networks import F32, HUMP, MARKS, Part, mark_class, read_network, refuse_misfits, shapes_of
 from worker.parsing.pieces import RULES, Piece
 from worker.parsing.spans import Span
 from worker.parsing.types import TYPES, parameter_type
 
-#: Words read of each part: before a piece, behind it, of its key, of itself.
-LEFT, RIGHT, KEY, OWN = 4, 2, 3, 4
-#: Characters read on each side of a piece.
-_AROUND = 80
+#: Words read of each part: before a piece, behind it, of its key, of itself, and of the whole message.
+LEFT, RIGHT, KEY, OWN, CONTEXT = 4, 3, 3, 4, 16
+#: How many means of words a slot is, how near they are to a field's words and its last, shares of words in common.
+SIDES, NEAR, EXACT = 8, 16, 5
+#: Characters read on each side of a piece, and of a message.
+_AROUND, _LONGEST = 80, 400
 _WORD = re.compile(r"[^\W\d_]+")
 _KEY = re.compile(r"([A-Za-z_][\w.\-]{0,40}(?: [A-Za-z]+){0,2})(?:=|: ?|\s=\s)[\"'\[({<]?$")
-#: Numbers of a slot beside its words: type, rules, marks, header or not, how long it is.
-FACTS = len(TYPES) + len(RULES) + 2 * MARKS + 6
+#: Numbers of a slot beside its words: type, rules, marks, header or not, how it is written, where it stands.
+_MORE = 12
+FACTS = len(TYPES) + len(RULES) + 2 * MARKS + _MORE
+_LAYERS = ("slot", "slot_out", "query", "query_out", "joint", "joint_out")
+_PARTS = ("words", "words_scale", *(f"{layer}_{part}" for layer in _LAYERS for part in ("weight", "bias")))
 
 
 def words_of(text: str) -> list[str]:
     """Split names and prose into lower-case words: `clientIp`, `client_ip` and `client ip` are the same."""
     return [word.lower() for found in _WORD.findall(text) for word in HUMP.split(found)]
+
+
+def field_name(field: str) -> str:
+    """Write the words of a field as the end of an attribute's name: `client ip` is `client_ip`."""
+    return "_".join(re.findall(r"\w+", field.lower()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,8 +55,13 @@ class Slot:
     right: tuple[str, ...]
     key: tuple[str, ...]
     own: tuple[str, ...]
-    #: What it is like, (FACTS,), 0 or 1 each.
+    #: What it is like, (FACTS,), 0 to 2 each.
     facts: tuple[float, ...]
+
+    @property
+    def words(self) -> tuple[tuple[str, ...], ...]:
+        """All of these words."""
+        return self.left, self.right, self.key, self.own
 
 
 def piece_slot(text: str, piece: Piece, parameters: Sequence[Span] = ()) -> Slot:
@@ -63,6 +78,8 @@ def piece_slot(text: str, piece: Piece, parameters: Sequence[Span] = ()) -> Slot
             *_facts(value, piece.rules, left[-1:], right[:1], in_header=False),
             float(any(start <= piece.start and piece.end <= end for start, end in parameters)),
             float(any(piece.start <= start < end <= piece.end for start, end in parameters)),
+            float(piece.start == 0),
+            float(piece.end == len(text)),
         ),
     )
 
@@ -74,34 +91,59 @@ def header_slot(name: str, value: str, rules: Sequence[str] = ()) -> Slot:
         right=(),
         key=tuple(words_of(name)[-KEY:]),
         own=tuple(words_of(value)[:OWN]),
-        facts=(*_facts(value, rules, "", "", in_header=True), 0.0, 0.0),
+        facts=(*_facts(value, rules, "", "", in_header=True), 0.0, 0.0, 0.0, 0.0),
     )
 
 
 def _facts(
     value: str, rules: Sequence[str] | frozenset[str], before: str, behind: str, *, in_header: bool
 ) -> tuple[float, ...]:
-    facts = [0.0] * (FACTS - 2)
-    facts[TYPES.index(parameter_type(value.encode(errors="replace")))] = 1.0
+    shown = [0.0] * (FACTS - _MORE)
+    shown[TYPES.index(parameter_type(value.encode(errors="replace")))] = 1.0
     for rule in rules:
-        facts[len(TYPES) + RULES.index(rule)] = 1.0
-    facts[len(TYPES) + len(RULES) + mark_class(before)] = 1.0
-    facts[len(TYPES) + len(RULES) + MARKS + mark_class(behind)] = 1.0
-    facts[-4] = float(in_header)
-    facts[-3] = float(" " in value)
-    facts[-2] = min(len(value), 100) / 50
-    facts[-1] = float(value.isalpha())
-    return tuple(facts)
+        shown[len(TYPES) + RULES.index(rule)] = 1.0
+    shown[len(TYPES) + len(RULES) + mark_class(before)] = 1.0
+    shown[len(TYPES) + len(RULES) + MARKS + mark_class(behind)] = 1.0
+    return (
+        *shown,
+        float(in_header),
+        float(" " in value),
+        min(len(value), 100) / 50,
+        float(value.isalpha()),
+        float(value.isupper()),
+        float(value[:1].isupper()),
+        float(any(map(str.isdigit, value))),
+        min(value.count(" "), 8) / 4,
+    )
 
 
 class Asker:
-    """A loaded network that tells how well each slot answers each field."""
+    """Loaded networks that tell together how well each slot answers each field."""
 
-    def __init__(self, parts: Mapping[str, F32], tokenizer: Tokenizer, threshold: float) -> None:
-        """Give no answer below `threshold`; `parts` are those of `shapes`."""
-        self._parts = parts
+    def __init__(
+        self, parts: Mapping[str, F32], tokenizer: Tokenizer, threshold: float, taught: Mapping[str, F32] | None = None
+    ) -> None:
+        """Give no answer below `threshold`; `taught` are soft prompts, (3, d), read in place of the words of fields.
+
+        `parts` are: words (V, d), by rows of `tokenizer`, and of n networks slot_weight (n, h, SIDES * d + FACTS),
+        slot_bias (n, 1, h), slot_out_weight (n, p, h), slot_out_bias (n, 1, p), query_weight (n, h, 3 * d), query_bias,
+        query_out_weight (n, p, h), query_out_bias, joint_weight (n, j, p + NEAR + EXACT), joint_bias (n, 1, j),
+        joint_out_weight (n, 1, j), joint_out_bias (n, 1, 1).
+        """
+        self.parts = parts
         self._tokenizer = tokenizer
         self.threshold = threshold
+        #: By `field_name`.
+        self._taught = dict(taught or {})
+
+    @property
+    def width(self) -> int:
+        """How many numbers a word is."""
+        return int(self.parts["words"].shape[1])
+
+    def taught(self, prompts: Mapping[str, F32]) -> "Asker":
+        """Give one that reads soft prompts, (3, d), in place of the words of fields, by `field_name`."""
+        return Asker(self.parts, self._tokenizer, self.threshold, {**self._taught, **prompts})
 
     @classmethod
     def load(cls, path: Path) -> Self:
@@ -112,43 +154,57 @@ class Asker:
 
         """
         about, parts = read_network(path, "Copy it again, or make it again.")
+        tokenizer = Tokenizer.from_str(about["tokenizer"])
+        _check(path, parts, tokenizer.get_vocab_size())
         words = parts["words"].astype(np.float32) * parts.pop("words_scale").astype(np.float32)
         floats = {name: part.astype(np.float32) for name, part in parts.items()} | {"words": words}
-        return cls(floats, Tokenizer.from_str(about["tokenizer"]), float(about["threshold"]))
+        return cls(floats, tokenizer, float(about["threshold"]))
 
-    def scores(self, slots: Sequence[Slot], fields: Sequence[str]) -> F32:
-        """Tell the log-odds that a slot answers a field, (fields, slots)."""
-        read = {word for slot in slots for part in (slot.left, slot.right, slot.key, slot.own) for word in part}
-        asked = [words_of(field) for field in fields]
-        known = self.embed([*read, *(word for words in asked for word in words)])
-        width = self._parts["words"].shape[1]
+    def scores(self, slots: Sequence[Slot], fields: Sequence[str], message: str = "") -> F32:
+        """Tell the log-odds that a slot of `message` answers a field, (fields, slots)."""
+        exact = overlaps(slots, [words_of(field) for field in fields])
+        return scored(self.parts, *self.sides(slots, message), self.queries(fields), exact)
 
-        def mean(words: Sequence[str]) -> F32:
-            return np.mean([known[word] for word in words], axis=0) if words else np.zeros(width, np.float32)
-
-        read_of = [
-            (slot.left[:1], slot.left[1:2], slot.left, slot.right, slot.key, slot.own) for slot in slots
+    def sides(self, slots: Sequence[Slot], message: str) -> tuple[F32, F32]:
+        """Read the words around slots of `message`, (s, SIDES, d), and their facts, (s, FACTS)."""
+        context = words_of(message[:_LONGEST])[:CONTEXT]
+        known = self.embed({*context, *(word for slot in slots for part in slot.words for word in part)})
+        around = self._mean(known, context)
+        sides = [
+            [self._mean(known, words) for words in (
+                slot.left[:1], slot.left[1:2], slot.left, slot.right[:1], slot.right, slot.key, slot.own
+            )] + [around] for slot in slots
         ]  # fmt: skip
-        sides = np.stack([np.stack([mean(words) for words in parts]) for parts in read_of])  # (s, 6, d)
-        facts = np.array([slot.facts for slot in slots], np.float32)  # (s, FACTS)
-        queries = np.stack([np.stack([mean(words), mean(words[-1:]), mean(words[:1])]) for words in asked])  # (f, 3, d)
-        exact = overlaps(slots, asked)
-        return scored(self._parts, sides, facts, queries, exact)
+        return np.array(sides, np.float32), np.array([slot.facts for slot in slots], np.float32)
 
-    def embed(self, words: Sequence[str]) -> dict[str, F32]:
+    def queries(self, fields: Sequence[str]) -> F32:
+        """Read fields: all words, the last and the first, (f, 3, d), or what was learned in their place."""
+        asked = [words_of(field) for field in fields]
+        known = self.embed({word for words in asked for word in words})
+        return np.stack([
+            self._taught.get(
+                field_name(field), np.stack([self._mean(known, part) for part in (words, words[-1:], words[:1])])
+            )
+            for field, words in zip(fields, asked, strict=True)
+        ])  # fmt: skip
+
+    def _mean(self, known: Mapping[str, F32], words: Sequence[str]) -> F32:
+        return np.mean([known[word] for word in words], axis=0) if words else np.zeros(self.width, np.float32)
+
+    def embed(self, words: Iterable[str]) -> dict[str, F32]:
         """Look words up, each the mean of its tokens' rows, of length 1."""
-        found = {}
-        for word, encoding in zip(
-            words, self._tokenizer.encode_batch(list(words), add_special_tokens=False), strict=True
-        ):
-            row = self._parts["words"][encoding.ids].mean(axis=0)
+        found, listed = {}, [*words]
+        for word, encoding in zip(listed, self._tokenizer.encode_batch(listed, add_special_tokens=False), strict=True):
+            row = self.parts["words"][encoding.ids].mean(axis=0)
             found[word] = row / (np.linalg.norm(row) + 1e-6)
         return found
 
 
 def overlaps(slots: Sequence[Slot], asked: Sequence[Sequence[str]]) -> F32:
-    """Tell the share of a field's words that each part of a slot holds literally, (f, s, 4): key, left, right, own."""
-    parts = [tuple(map(frozenset, (slot.key, slot.left[:2], slot.right, slot.own))) for slot in slots]
+    """Tell the share of a field's words that a slot's key, left, first right, right and own hold, (f, s, EXACT)."""
+    parts = [
+        tuple(map(frozenset, (slot.key, slot.left[:2], slot.right[:1], slot.right, slot.own))) for slot in slots
+    ]  # fmt: skip
     return np.array(
         [[[len(part.intersection(words)) / len(words) for part in slot] for slot in parts] for words in asked],
         np.float32,
@@ -156,18 +212,39 @@ def overlaps(slots: Sequence[Slot], asked: Sequence[Sequence[str]]) -> F32:
 
 
 def scored(parts: Mapping[str, F32], sides: F32, facts: F32, queries: F32, exact: F32) -> F32:
-    """Run the network: `sides` (s, 6, d), `facts` (s, FACTS), `queries` (f, 3, d), `exact` (f, s, 4); (f, s)."""
-    slots = _layer(parts, "slot", np.concatenate([sides.reshape(len(sides), -1), facts], axis=1))  # (s, h)
-    slots = slots @ parts["slot_out_weight"].T + parts["slot_out_bias"]  # (s, p)
-    asked = _layer(parts, "query", queries.reshape(len(queries), -1))  # (f, h)
-    asked = asked @ parts["query_out_weight"].T + parts["query_out_bias"]  # (f, p)
-    near = np.einsum("fqd,skd->fsqk", queries[:, :2], sides).reshape(len(queries), len(sides), -1)  # (f, s, 12)
-    together = np.concatenate([near, exact], axis=2)  # (f, s, 16)
-    product = asked[:, None] * slots[None]  # (f, s, p)
-    hidden = _layer(parts, "joint", np.concatenate([product, together], axis=2))  # (f, s, j)
-    more = (hidden @ parts["joint_out_weight"].T + parts["joint_out_bias"])[..., 0]  # (f, s)
-    return cast("F32", product.sum(axis=2) / product.shape[2] ** 0.5 + more)
+    """Ask all: `sides` (s, SIDES, d), `facts` (s, FACTS), `queries` (f, 3, d), `exact` (f, s, EXACT); (f, s)."""
+    slots = _layer(parts, "slot", np.concatenate([sides.reshape(len(sides), -1), facts], axis=1))  # (n, s, h)
+    slots = _linear(parts, "slot_out", slots)  # (n, s, p)
+    asked = _layer(parts, "query", queries.reshape(len(queries), -1))  # (n, f, h)
+    asked = _linear(parts, "query_out", asked)  # (n, f, p)
+    near = np.einsum("fqd,skd->fsqk", queries[:, :2], sides).reshape(len(queries) * len(sides), -1)  # (f * s, NEAR)
+    together = np.concatenate([near, exact.reshape(len(near), -1)], axis=1)  # (f * s, NEAR + EXACT)
+    product = (asked[:, :, None] * slots[:, None]).reshape(len(slots), len(near), -1)  # (n, f * s, p)
+    both = np.concatenate([product, np.broadcast_to(together, (len(slots), *together.shape))], axis=2)
+    more = _linear(parts, "joint_out", _layer(parts, "joint", both))[..., 0]  # (n, f * s)
+    found = product.sum(axis=2) / product.shape[2] ** 0.5 + more
+    return cast("F32", found.mean(axis=0).reshape(len(queries), len(sides)))
 
 
 def _layer(parts: Mapping[str, F32], name: str, inputs: F32) -> F32:
-    return cast("F32", np.maximum(inputs @ parts[f"{name}_weight"].T + parts[f"{name}_bias"], 0))
+    return cast("F32", np.maximum(_linear(parts, name, inputs), 0))
+
+
+def _linear(parts: Mapping[str, F32], name: str, inputs: F32) -> F32:
+    return cast("F32", inputs @ parts[f"{name}_weight"].swapaxes(1, 2) + parts[f"{name}_bias"])
+
+
+def _check(path: Path, parts: Mapping[str, Part], tokens: int) -> None:
+    """Raise WrongModel where tensors are missing, do not fit each other, or hold what is no number."""
+    shapes = shapes_of(path, parts, _PARTS, "networks that answer fields")
+    count = shapes["slot_weight"][0]
+    width, *wide = (shapes[name][-1] for name in ("words", "slot_bias", "slot_out_bias", "query_bias", "joint_bias"))
+    hidden, space, asking, joint = wide
+    layers = {
+        "slot": (hidden, SIDES * width + FACTS), "slot_out": (space, hidden), "query": (asking, 3 * width),
+        "query_out": (space, asking), "joint": (joint, space + NEAR + EXACT), "joint_out": (1, joint),
+    }  # fmt: skip
+    wanted: dict[str, tuple[int, ...]] = {"words": (tokens, width), "words_scale": (tokens, 1)}
+    for layer, (outputs, inputs) in layers.items():
+        wanted |= {f"{layer}_weight": (count, outputs, inputs), f"{layer}_bias": (count, 1, outputs)}
+    refuse_misfits(path, parts, wanted)

@@ -2,8 +2,8 @@
 
 Files: `logloom.json` (what it is), `config.json` (the encoder, as Hugging Face writes it), `tokenizer.json` and
 `model.safetensors`; it may have `names.safetensors` (names of parameters), and a taught one `templates.jsonl` (known
-templates of messages under no prompt) and `prompts/NAME/` with `prompt.safetensors`, `templates.jsonl` or both. Nothing
-in them can run code.
+templates of messages under no prompt) and `prompts/NAME/` with some of `prompt.safetensors`, `templates.jsonl` and
+`fields.safetensors` (fields taught by examples). Nothing in them can run code.
 """
 
 import hashlib
@@ -30,6 +30,7 @@ FEATURE_SIZES = (9, 16, 14, 14, 32)
 ABOUT, CONFIG, TOKENIZER, WEIGHTS = FILES = ("logloom.json", "config.json", "tokenizer.json", "model.safetensors")
 #: Files that a checkpoint, or a prompt in it, may have beside these, and the folder of the prompts.
 PROMPT, KNOWN, NAMES = "prompt.safetensors", "templates.jsonl", "names.safetensors"
+FIELDS = "fields.safetensors"
 PROMPTS = "prompts"
 #: What a taught checkpoint learned from, for people.
 CARD = "DATA_CARD.md"
@@ -166,9 +167,22 @@ def prompt_names(folder: Path) -> tuple[str, ...]:
         sorted(
             found.name
             for found in (folder / PROMPTS).iterdir()
-            if _PROMPT_NAME.fullmatch(found.name) and any((found / file).is_file() for file in (PROMPT, KNOWN))
+            if _PROMPT_NAME.fullmatch(found.name) and any((found / file).is_file() for file in (PROMPT, KNOWN, FIELDS))
         )
     )
+
+
+def taught_fields(path: str | Path | None, prompt: str | None) -> Path | None:
+    """Tell where the fields lie that a prompt of a checkpoint was taught; None where there are none.
+
+    Raises:
+        WrongModel: there is no such checkpoint, or the name can't be that of a prompt.
+
+    """
+    if path is None or prompt is None:
+        return None
+    file = prompt_folder(checkpoint_folder(path), prompt) / FIELDS
+    return file if file.is_file() else None
 
 
 def refuse_unknown_prompt(name: str, known: Iterable[str], checkpoint: str) -> None:

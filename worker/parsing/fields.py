@@ -4,7 +4,6 @@ A decision says where the answer stands relative to the template, so that the ne
 look-up and a slice. What the header gave answers too. Knows nothing of Kafka.
 """
 
-import re
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,8 @@ from typing import Any, Self, TypeAlias
 import numpy as np
 
 from worker.errors import WrongSettings
-from worker.parsing.asking import Asker, Slot, header_slot, piece_slot, words_of
+from worker.parsing.asking import Asker, Slot, field_name, header_slot, piece_slot, words_of
+from worker.parsing.field_prompts import read_field_prompts
 from worker.parsing.pieces import Piece, nth, places
 from worker.parsing.spans import Span
 from worker.parsing.types import parameter_type
@@ -80,11 +80,6 @@ class Answer:
     span: Span | None
 
 
-def field_name(field: str) -> str:
-    """Write the words of a field as the end of an attribute's name: `client ip` is `client_ip`."""
-    return "_".join(re.findall(r"\w+", field.lower()))
-
-
 def checked_fields(fields: Sequence[str]) -> tuple[str, ...]:
     """Strip and check fields.
 
@@ -122,15 +117,18 @@ class FieldReader:
         self._decided: OrderedDict[tuple[object, ...], tuple[Decision, ...]] = OrderedDict()
 
     @classmethod
-    def load(cls, fields: Sequence[str], path: Path = SHIPPED) -> Self:
-        """Load the network and ask for `fields`.
+    def load(cls, fields: Sequence[str], path: Path = SHIPPED, *, taught: Path | None = None) -> Self:
+        """Load the network and ask for `fields`; `taught` has those that examples taught.
 
         Raises:
-            WrongModel: the file is missing or broken.
+            WrongModel: a file is missing or broken, or `taught` is for another network.
             WrongSettings: some fields can't be asked for.
 
         """
-        return cls(Asker.load(path), checked_fields(fields))
+        asker = Asker.load(path)
+        if taught is not None:
+            asker = asker.taught(read_field_prompts(taught, path, asker.width))
+        return cls(asker, checked_fields(fields))
 
     def add(self, event: dict[str, Any]) -> None:
         """Put an attribute into the event for each field that it answers."""
@@ -169,7 +167,7 @@ class FieldReader:
         choices, slots = candidates(body, spans, header)
         if not slots:
             return [None] * len(self.fields)
-        scores = self._asker.scores(slots, self.fields)
+        scores = self._asker.scores(slots, self.fields, body)
         found: list[Answer | None] = [None] * len(self.fields)
         places = [choice.span or (choice.header, choice.text) for choice in choices]
         for _ in self.fields:

@@ -167,8 +167,8 @@ class EncoderParser:
 
     @property
     def prompts(self) -> tuple[str, ...]:
-        """The prompts that there are, in order of name: soft prompts, known templates, or both."""
-        return tuple(sorted({*self._tagger.prompts, *(name for name in self._known if name is not None)}))
+        """The prompts that there are, in order of name: soft prompts, known templates, taught fields, or several."""
+        return tuple(sorted({*self._tagger.prompts, *self._versions, *(name for name in self._known if name)}))
 
     def version_of(self, prompt: str | None) -> str:
         """Name what decides the templates under a prompt: another version never reads this one's.
