@@ -1,29 +1,28 @@
 """Measure answers to fields asked for in words, on the lines of `training/fields` that were labelled by hand.
 
-An answer is right where it is one of the labelled places exactly. Precision is over the fields that got an answer,
-recall over those that have one; where the line has none, an answer lowers precision, and no answer counts as nothing,
-as GLiNER counts. Beside the network stand two baselines: a regular expression by what the field's words imply, and the
-key before the value, by name.
+Beside the network stand two baselines: a regular expression by what the field's words imply, and the key before the
+value, by name. With `--examples` the network is measured before and after it was taught each field by examples: other
+lines of the same program that were asked for the same in these or other words (`training/fields/meanings.json`). Only
+fields that have such lines count there, the same ones for any number of examples; where there are fewer, all are used.
 """
 
 import argparse
-import asyncio
-import io
 import json
+import random
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
 
-from worker.columns.lines import read_lines
-from worker.offline import FileParser
-from worker.parsing.asking import Asker, words_of
-from worker.parsing.fields import SHIPPED, Answer, FieldReader
-from worker.parsing.pieces import Piece
+from training.ask import networks_of
+from training.labelled_fields import FOLDER, Asked, Counted, Method, counted, place, read_asked
+from training.prompt_fields import Configuration, learned, read_lessons
+from worker.parsing.asking import Asker, field_name, words_of
+from worker.parsing.fields import SHIPPED, FieldReader
 from worker.parsing.spans import Span
 
-FOLDER = Path(__file__).parent / "fields"
+#: Per program, fields that ask for the same.
+MEANINGS = "meanings.json"
 
 _LEVEL = r"\b(?:TRACE|DEBUG|INFO|NOTICE|WARN(?:ING)?|ERROR|FATAL|SEVERE|LOG|notice|info|warn(?:ing)?|error|fatal)\b"
 #: Words of fields and what their values look like; the first of these whose words are asked for is searched for.
@@ -50,49 +49,6 @@ _LOOKS: tuple[tuple[str, str], ...] = (
     ("count number id line total attempts", r"\b\d+\b"),
 )
 _KEYED = re.compile(r"([A-Za-z_][\w.\-]*)(?:=|: ?)[\"'\[({<]?([^\s,;\"'\])}>]+)")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """A labelled line, and the event that the parser makes of it."""
-
-    line: str
-    event: Mapping[str, Any]
-    #: Field: the places that are right, none where the line has no answer.
-    fields: Mapping[str, Sequence[Span]]
-
-    @property
-    def offset(self) -> int:
-        """Where the message begins in the line."""
-        return self.line.find(self.event["body"])
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Counted:
-    """How good answers are."""
-
-    precision: float
-    recall: float
-    f1: float
-
-
-class Method(Protocol):
-    """Answers the fields of one line with places in it; None for no answer."""
-
-    def __call__(self, asked: Asked) -> list[Span | None]:
-        """Answer the fields in their order."""
-        ...
-
-
-def counted(lines: Iterable[Asked], method: Method) -> Counted:
-    """Count exact answers, over all fields of all lines."""
-    right = given = there = 0
-    for asked in lines:
-        for answer, places in zip(method(asked), asked.fields.values(), strict=True):
-            right += answer in places
-            given += answer is not None
-            there += bool(places)
-    return Counted(precision=right / max(1, given), recall=right / there, f1=2 * right / (given + there))
 
 
 def by_looks(asked: Asked) -> list[Span | None]:
@@ -140,53 +96,57 @@ class ByNetwork:
         return [None if answer is None else place(asked, answer) for answer in reader.answers(asked.event)]
 
 
-def place(asked: Asked, answer: Answer) -> Span:
-    """Find in the line what an answer stands for; of a header, events hold the timestamp in another notation."""
-    offset = asked.offset
-    if answer.span is not None:
-        return answer.span[0] + offset, answer.span[1] + offset
-    header = asked.line[:offset]
-    if answer.header is not None and answer.header.part:
-        dated = (piece for piece in Piece.all(header) if answer.header.part in piece.rules)
-        return next(((piece.start, piece.end) for piece in dated), (-1, -1))
-    start = header.find(answer.text)
-    if start < 0:  # some programs write fields behind the message
-        start = asked.line.find(answer.text, offset + len(asked.event["body"]))
-    return start, start + len(answer.text)
-
-
-def read_asked(half: str, model: str) -> list[Asked]:
-    """Read the lines of a half and parse them, a source per program."""
-    rows = [json.loads(row) for row in (FOLDER / f"{half}.jsonl").read_text(encoding="utf-8").splitlines()]
-    found: list[Asked] = []
-    for program in dict.fromkeys(row["program"] for row in rows):
-        ours = [row for row in rows if row["program"] == program]
-        events = asyncio.run(_events([row["line"] for row in ours], program, model))
-        for row, event in zip(ours, events, strict=True):
-            fields = {field: [(start, end) for start, end in places] for field, places in row["fields"].items()}
-            found.append(Asked(line=row["line"], event=event, fields=fields))
+def same_elsewhere(
+    lines: Sequence[Asked], meanings: Mapping[str, Sequence[Sequence[str]]]
+) -> list[tuple[Asked, dict[str, list[tuple[Asked, str]]]]]:
+    """List lines with those of their fields that other lines of the program answer, and these lines and fields."""
+    found = []
+    for asked in lines:
+        pools: dict[str, list[tuple[Asked, str]]] = {}
+        for field in asked.fields:
+            same = next((group for group in meanings.get(asked.program, ()) if field in group), ())
+            pool = [
+                (other, word) for other in lines if other is not asked and other.program == asked.program
+                for word in same if other.fields.get(word)
+            ]  # fmt: skip
+            if pool:
+                pools[field] = pool
+        if pools:
+            found.append((replace(asked, fields={field: asked.fields[field] for field in pools}), pools))
     return found
 
 
-async def _events(lines: Sequence[str], source: str, model: str) -> list[dict[str, Any]]:
-    parser = FileParser.open(source=source, model=model, forget=True)
-    file = io.BytesIO("".join(f"{line}\n" for line in lines).encode())
-    return [
-        json.loads(event)
-        for records in read_lines(file, chunk_bytes=1 << 22)
-        for event in bytes(await parser.parse(records)).splitlines()
-    ]
+def after_examples(lines: Sequence[Asked], half: str, path: Path, count: int, seed: int) -> Counted:
+    """Measure the network after `count` examples of each field."""
+    meanings = json.loads((FOLDER / MEANINGS).read_text(encoding="utf-8"))[half]
+    asker, rng = Asker.load(path), random.Random(seed)
+    networks = networks_of(asker.parts)
+    counting, answers = list[Asked](), list[list[Span | None]]()
+    for program in meanings:
+        chosen = same_elsewhere([asked for asked in lines if asked.program == program], meanings)
+        taught = [
+            (field, [
+                lesson
+                for other, word in rng.sample(pool, min(count, len(pool)))
+                for lesson in read_lessons(replace(other, fields={field: other.fields[word]}), asker, networks).values()
+            ])
+            for _, pools in chosen for field, pool in pools.items()
+        ]  # fmt: skip
+        prompts = iter(learned(taught, asker, networks, Configuration()))
+        for asked, pools in chosen:
+            ours = {field_name(field): next(prompts) for field in pools}
+            counting.append(asked)
+            answers.append(ByNetwork(asker=asker.taught(ours))(asked))
+    remaining = iter(answers)
+    return counted(counting, lambda _: next(remaining))
 
 
-def measured(half: str, model: str, path: Path) -> Iterator[tuple[str, dict[str, float]]]:
-    """Measure all methods on one half."""
-    lines = read_asked(half, model)
-    methods: dict[str, Method] = {
+def methods(path: Path) -> dict[str, Method]:
+    """Name what is measured."""
+    return {
         "regular expression": by_looks, "key": by_keys, "key, else regular expression": by_keys_then_looks,
         "network": ByNetwork(asker=Asker.load(path)),
     }  # fmt: skip
-    for name, method in methods.items():
-        yield name, asdict(counted(lines, method))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -198,9 +158,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--model", default="base", help="the checkpoint that cuts templates: base, or a folder")
     parser.add_argument("--network", type=Path, default=SHIPPED, help="what `python -m training.ask` wrote")
     parser.add_argument("--half", action="append", choices=("development", "test"), help="which lines; default both")
+    parser.add_argument("--examples", help="measure after so many examples of a field, such as 1,3,5")
+    parser.add_argument("--seeds", type=int, default=3, help="choices of examples")
     chosen = parser.parse_args(arguments)
     halves = chosen.half or ["development", "test"]
-    print(json.dumps({half: dict(measured(half, chosen.model, chosen.network)) for half in halves}, indent=2))
+    report: dict[str, object] = {}
+    for half in halves:
+        lines = read_asked(half, chosen.model)
+        if chosen.examples is None:
+            report[half] = {name: asdict(counted(lines, method)) for name, method in methods(chosen.network).items()}
+        else:
+            report[half] = {
+                count: [asdict(after_examples(lines, half, chosen.network, count, seed)) for seed in seeds]
+                for count, seeds in (
+                    (0, range(1)),
+                    *((int(n), range(chosen.seeds)) for n in chosen.examples.split(",")),
+                )
+            }
+    print(json.dumps(report, indent=2))
 
 
 if __name__ == "__main__":
