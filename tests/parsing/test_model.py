@@ -25,7 +25,18 @@ from worker.parsing.checkpoint import (
     checkpoint_version,
     encoder_version,
 )
-from worker.parsing.model import Tagger, described_network, features, serving_dtype, tokenize, write_checkpoint
+from worker.parsing.model import (
+    Tagger,
+    described_network,
+    features,
+    packed_rows,
+    padded_rows,
+    padded_width,
+    serving_dtype,
+    special_tokens,
+    tokenize,
+    write_checkpoint,
+)
 
 CONFIGURATION = {
     "model_type": "bert", "vocab_size": len(VOCABULARY), "hidden_size": 16, "num_hidden_layers": 1,
@@ -88,14 +99,34 @@ def test_features_tell_case_length_neighbours_and_surroundings() -> None:
 
 
 def test_scores_do_not_depend_on_neighbours(checkpoint: Path) -> None:
-    """A row has the same scores alone and among others of its width."""
+    """A row has the same scores alone and among others."""
     tagger = Tagger.load(checkpoint, device="cpu", dtype="float32")
     rows = tagger.tokenize(["took 5 s", "a", "b=[c]"])
-    alone = [tagger.tag([row], padded=10)[0] for row in rows]
-    together = tagger.tag(rows, padded=10)
+    alone = [tagger.tag([row])[0] for row in rows]
+    together = tagger.tag(rows)
     for one, other in zip(alone, together, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6)
         assert one.shape[1] == 3
+
+
+@given(st.integers(1, 2000))
+def test_padding_covers_the_row(length: int) -> None:
+    """A row's width is at least its length, and the same for the same length."""
+    assert length <= padded_width(length) <= length + 63
+
+
+def test_packed_rows_score_as_padded_ones(checkpoint: Path) -> None:
+    """Rows behind one another, of any lengths in any order, have the scores of rows with padding."""
+    tagger = Tagger.load(checkpoint, device="cpu", dtype="float32")
+    network, special = tagger._network, special_tokens(small_tokenizer())
+    rows = tagger.tokenize(["took 5 s", "a", "b=[c]", "d", "e", ""])
+    with torch.inference_mode():
+        padded = network(*padded_rows(rows, special, 10))
+        packed = network(*packed_rows(rows, special))
+    lengths = [len(row.ids) + 2 for row in rows]
+    assert packed.shape == (sum(lengths), 3)
+    for row, part in enumerate(packed.split(lengths)):
+        torch.testing.assert_close(part, padded[row, : lengths[row]], atol=1e-5, rtol=1e-5)
 
 
 def test_the_version_is_of_the_content(checkpoint: Path, tmp_path: Path) -> None:
@@ -210,7 +241,7 @@ def test_memory_that_lacks_is_told_apart(checkpoint: Path, monkeypatch: pytest.M
 
     monkeypatch.setattr(tagger, "_network", refuse)
     with pytest.raises(MemoryError, match="too much"):
-        tagger.tag(tagger.tokenize(["took 5"]), padded=6)
+        tagger.tag(tagger.tokenize(["took 5"]))
 
 
 def test_the_precision_serves_the_processor() -> None:
@@ -241,7 +272,7 @@ def test_other_encoders_come_from_transformers(tmp_path: Path, change: dict[str,
     config = CONFIGURATION | change
     write_checkpoint(tmp_path, described_network(config), config, small_tokenizer(), ABOUT_IT)
     tagger = Tagger.load(tmp_path, device="cpu")
-    assert tagger.tag(tagger.tokenize(["took 5"]), padded=6)[0].shape == (2, 3)
+    assert tagger.tag(tagger.tokenize(["took 5"]))[0].shape == (2, 3)
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,6 @@ from worker.parsing.parser import (
     byte_spans,
     cut_windows,
     names,
-    padded_width,
     swallows,
     tagged,
 )
@@ -46,7 +45,7 @@ class WordTagger:
         self.seen: list[str | None] = []
         self.window = window
         self.rows = rows
-        self.widths: list[tuple[int, int]] = []
+        self.lengths: list[list[int]] = []
 
     def tokenize(self, texts: Sequence[str]) -> list[Tokens]:
         """Cut texts into words and marks; the id tells the label."""
@@ -71,13 +70,18 @@ class WordTagger:
         """Tell how messages are cut."""
         return self.cuts
 
-    def tag(self, rows: Sequence[Tokens], *, padded: int, prompts: Sequence[str | None]) -> list[F32]:
+    def width_of(self, length: int) -> int:
+        """Tell how many tokens a row takes."""
+        return length + 2
+
+    def tag(self, rows: Sequence[Tokens], *, prompts: Sequence[str | None]) -> list[F32]:
         """Score the labels by the ids."""
         self.seen += prompts
         if len(rows) > self.rows:
             raise MemoryError("too many rows")
-        assert all(len(row.ids) <= padded <= self.window for row in rows)
-        self.widths.append((len(rows), padded))
+        lengths = [len(row.ids) for row in rows]
+        assert max(lengths) <= self.window
+        self.lengths.append(lengths)
         return [np.eye(3, dtype=np.float32)[row.ids] * 5 for row in rows]
 
 
@@ -145,13 +149,13 @@ def test_order_and_neighbours_do_not_matter(texts: list[str], rng: random.Random
     assert [alone[message] for message in shuffled] == parser(max_batch_tokens=64).parse(shuffled)
 
 
-def test_micro_batches_hold_rows_of_one_width_within_the_budget() -> None:
-    """Rows are sorted by length, padded by their own length, and never beyond the token budget."""
+def test_micro_batches_hold_rows_of_like_length_within_the_budget() -> None:
+    """Rows are sorted by length, and never beyond the token budget."""
     tagger = WordTagger()
     parser(tagger, max_batch_tokens=40).parse(
         [b"a b c", b"a " * 12, b"a b", b"a", b"a " * 13, *[bytes([letter]) for letter in b"bcdefghij"]]
     )
-    assert tagger.widths == [(6, 6), (6, 6), (2, 14)]
+    assert tagger.lengths == [[1] * 10 + [2, 3], [12, 13]]
 
 
 def test_too_little_memory_halves_the_micro_batch() -> None:
@@ -159,7 +163,7 @@ def test_too_little_memory_halves_the_micro_batch() -> None:
     messages = [f"m {i}".encode() for i in range(11)]
     tagger = WordTagger(rows=3)
     assert parser().parse(messages) == parser(tagger).parse(messages)
-    assert max(rows for rows, _ in tagger.widths) <= 3
+    assert max(map(len, tagger.lengths)) <= 3
 
 
 def test_a_row_that_never_fits_is_an_error() -> None:
@@ -187,12 +191,6 @@ def test_windows_judge_every_token_once_with_context(length: int, size: int) -> 
         window.first <= window.judged_from < window.judged_to <= window.last <= window.first + size
         for window in windows
     )
-
-
-@given(st.integers(1, 2000))
-def test_padding_covers_the_row(length: int) -> None:
-    """A row's width is at least its length, and the same for the same length."""
-    assert length <= padded_width(length) <= length + 63
 
 
 def test_messages_beyond_the_bounds_get_no_template() -> None:

@@ -117,15 +117,15 @@ def test_many_prompts_in_one_micro_batch_score_as_one_at_a_time(checkpoint: Path
     names: list[str | None] = [None, *(prompt.name for prompt in PROMPTS)]
     rows = tagger.tokenize([message.decode() for message in MESSAGES] * len(names))
     prompts = [name for name in names for _ in MESSAGES]
-    together = tagger.tag(rows, padded=26, prompts=prompts)
-    alone = [tagger.tag([row], padded=26, prompts=[name])[0] for row, name in zip(rows, prompts, strict=True)]
+    together = tagger.tag(rows, prompts=prompts)
+    alone = [tagger.tag([row], prompts=[name])[0] for row, name in zip(rows, prompts, strict=True)]
     for one, other in zip(alone, together, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-4)
-    without = tagger.tag(rows[: len(MESSAGES)], padded=26)
+    without = tagger.tag(rows[: len(MESSAGES)])
     for name in ("input", "deep", "head", "whole"):
-        under = tagger.tag(rows[: len(MESSAGES)], padded=26, prompts=[name] * len(MESSAGES))
+        under = tagger.tag(rows[: len(MESSAGES)], prompts=[name] * len(MESSAGES))
         assert max(np.abs(one - other).max() for one, other in zip(without, under, strict=True)) > 1e-2
-    under = tagger.tag(rows[: len(MESSAGES)], padded=26, prompts=["empty"] * len(MESSAGES))
+    under = tagger.tag(rows[: len(MESSAGES)], prompts=["empty"] * len(MESSAGES))
     for one, other in zip(without, under, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)
 
@@ -134,9 +134,7 @@ def test_without_a_prompt_scores_are_the_very_same(checkpoint: Path) -> None:
     """Prompts that no row uses change not a bit."""
     tagger = Tagger.load(checkpoint, device="cpu", dtype="float32")
     rows = tagger.tokenize([message.decode() for message in MESSAGES])
-    for one, other in zip(
-        tagger.tag(rows, padded=26), tagger.tag(rows, padded=26, prompts=[None] * len(rows)), strict=True
-    ):
+    for one, other in zip(tagger.tag(rows), tagger.tag(rows, prompts=[None] * len(rows)), strict=True):
         np.testing.assert_array_equal(one, other)
 
 
@@ -155,8 +153,8 @@ def test_tokens_keep_their_places(checkpoint: Path) -> None:
     tagger = Tagger.load(checkpoint, device="cpu", dtype="float32")
     tagger.prompts["padded"] = made("padded")
     rows = tagger.tokenize(["took 5 s", "took 5 s"])
-    mixed = tagger.tag(rows, padded=10, prompts=["padded", "whole"])
-    np.testing.assert_allclose(tagger.tag(rows[:1], padded=10)[0], mixed[0], atol=1e-5)
+    mixed = tagger.tag(rows, prompts=["padded", "whole"])
+    np.testing.assert_allclose(tagger.tag(rows[:1])[0], mixed[0], atol=1e-5)
 
 
 def test_gradients_reach_what_a_batch_is_made_of() -> None:
@@ -185,10 +183,10 @@ def test_other_encoders_read_vectors_and_labels(tmp_path: Path) -> None:
     write_prompt(folder, made("whole", p=3, head=True, seed=7))
     tagger = Tagger.load(folder, device="cpu", dtype="float32")
     rows = tagger.tokenize(["took 5 s", "a=b"])
-    together = tagger.tag(rows, padded=6, prompts=["whole", None])
-    np.testing.assert_allclose(tagger.tag(rows[1:], padded=6)[0], together[1], atol=1e-5)
-    np.testing.assert_allclose(tagger.tag(rows[:1], padded=6, prompts=["whole"])[0], together[0], atol=1e-5)
-    assert np.abs(tagger.tag(rows[:1], padded=6)[0] - together[0]).max() > 1e-2
+    together = tagger.tag(rows, prompts=["whole", None])
+    np.testing.assert_allclose(tagger.tag(rows[1:])[0], together[1], atol=1e-5)
+    np.testing.assert_allclose(tagger.tag(rows[:1], prompts=["whole"])[0], together[0], atol=1e-5)
+    assert np.abs(tagger.tag(rows[:1])[0] - together[0]).max() > 1e-2
 
 
 @pytest.mark.parametrize(("sizes", "reason"), [({"q": 1}, "keys and values"), ({"p": 40}, "places left")])

@@ -4,8 +4,10 @@ Transformers has the same network, but takes longer to import than everything el
 Other architectures are taken from there.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from itertools import groupby
+from typing import Any, Self, cast
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +25,23 @@ class Prefix:
     keys: Tensor
     values: Tensor
     mask: Tensor  #: (B, q), boolean
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Packing:
+    """How the N tokens of rows stand behind one another without padding, rows of one length together."""
+
+    #: How many rows, and of what length, in the order of the tokens.
+    stretches: Sequence[tuple[int, int]]
+    #: Each token's place in its row, (N,).
+    places: Tensor
+
+    @classmethod
+    def of(cls, lengths: Sequence[int]) -> Self:
+        """Describe rows of these lengths; neighbours of one length share a stretch."""
+        stretches = [(len([*rows]), length) for length, rows in groupby(lengths)]
+        places = torch.cat([torch.arange(length).repeat(rows) for rows, length in stretches])
+        return cls(stretches=stretches, places=places)
 
 
 class Bert(nn.Module):
@@ -45,12 +64,16 @@ class Bert(nn.Module):
         """Return the table of word embeddings."""
         return self.embeddings.word_embeddings
 
-    def forward(self, inputs_embeds: Tensor, attention_mask: Tensor, prefix: Prefix | None = None) -> Tensor:
+    def forward(self, inputs_embeds: Tensor, attention_mask: Tensor | Packing, prefix: Prefix | None = None) -> Tensor:
         """Encode `inputs_embeds` (B, T, H) where `attention_mask` (B, T) is 1; returns (B, T, H).
+
+        Packed rows, (N, H), have their packing in the mask's place, and no prefix; then (N, H) is returned.
 
         The vectors of `prefix` have no place, and attention has no order, so they may as well stand behind the tokens:
         these keep the places that they have without a prompt.
         """
+        if isinstance(attention_mask, Packing):
+            return cast("Tensor", self.encoder(self.embeddings(inputs_embeds, attention_mask.places), attention_mask))
         hidden, mask = self.embeddings(inputs_embeds), attention_mask.bool()
         if prefix is None:
             return cast("Tensor", self.encoder(hidden, mask[:, None, None, :]))
@@ -72,10 +95,11 @@ class Embeddings(nn.Module):
         self.LayerNorm = nn.LayerNorm(hidden, config.get("layer_norm_eps", 1e-12))
         self.dropout = nn.Dropout(config.get("hidden_dropout_prob", 0.1))
 
-    def forward(self, words: Tensor) -> Tensor:
-        """Add its place to each of `words` (B, T, H)."""
-        places = self.position_embeddings.weight[: words.shape[1]]  # (T, H)
-        return cast("Tensor", self.dropout(self.LayerNorm(words + places + self.token_type_embeddings.weight[0])))
+    def forward(self, words: Tensor, places: Tensor | None = None) -> Tensor:
+        """Add its place to each of `words`, (B, T, H), or (N, H) with `places` (N,)."""
+        table = self.position_embeddings.weight
+        added = table[: words.shape[1]] if places is None else table[places]  # (T, H) or (N, H)
+        return cast("Tensor", self.dropout(self.LayerNorm(words + added + self.token_type_embeddings.weight[0])))
 
 
 class Layers(nn.Module):
@@ -85,7 +109,9 @@ class Layers(nn.Module):
         super().__init__()
         self.layer = nn.ModuleList(Layer(config) for _ in range(config["num_hidden_layers"]))
 
-    def forward(self, hidden: Tensor, mask: Tensor, keys: Tensor | None = None, values: Tensor | None = None) -> Tensor:
+    def forward(
+        self, hidden: Tensor, mask: Tensor | Packing, keys: Tensor | None = None, values: Tensor | None = None
+    ) -> Tensor:
         """Transform `hidden` (B, T, H), looking where `mask` (B, 1, 1, q + T) is true.
 
         `keys` and `values` (B, layers, q, H) stand before those of the tokens.
@@ -107,7 +133,9 @@ class Layer(nn.Module):
         self.intermediate = Wide(config)
         self.output = Added(config["intermediate_size"], config)
 
-    def forward(self, hidden: Tensor, mask: Tensor, keys: Tensor | None = None, values: Tensor | None = None) -> Tensor:
+    def forward(
+        self, hidden: Tensor, mask: Tensor | Packing, keys: Tensor | None = None, values: Tensor | None = None
+    ) -> Tensor:
         """Transform `hidden` (B, T, H), looking where `mask` (B, 1, 1, q + T) is true; see `Attention`."""
         hidden = self.attention(hidden, mask, keys, values)
         return cast("Tensor", self.output(self.intermediate(hidden), hidden))
@@ -123,15 +151,33 @@ class Attention(nn.Module):
         self.heads: int = config["num_attention_heads"]
         self.dropout: float = config.get("attention_probs_dropout_prob", 0.1)
 
-    def forward(self, hidden: Tensor, mask: Tensor, keys: Tensor | None = None, values: Tensor | None = None) -> Tensor:
+    def forward(
+        self, hidden: Tensor, mask: Tensor | Packing, keys: Tensor | None = None, values: Tensor | None = None
+    ) -> Tensor:
         """Transform `hidden` (B, T, H), looking where `mask` (B, 1, 1, q + T) is true.
 
         `keys` and `values` (B, q, H) stand before those of the tokens, and ask nothing (Li & Liang, 2021).
         """
         query, key, value = self.self(hidden)  # (B, T, H)
+        if isinstance(mask, Packing):
+            return cast("Tensor", self.output(self._packed(query, key, value, mask), hidden))
         if keys is not None and values is not None:
             key = torch.cat([keys.to(key.dtype), key], dim=1)  # (B, q + T, H)
             value = torch.cat([values.to(value.dtype), value], dim=1)  # (B, q + T, H)
+        return cast("Tensor", self.output(self._attended(query, key, value, mask), hidden))
+
+    def _packed(self, query: Tensor, key: Tensor, value: Tensor, packing: Packing) -> Tensor:
+        """Let the tokens of each row, of (N, H), look at those of the same row."""
+        sizes = [rows * length for rows, length in packing.stretches]
+        stretches = zip(*(torch.split(part, sizes) for part in (query, key, value)), strict=True)
+        attended = [
+            self._attended(*(part.view(*shape, -1) for part in parts))  # (rows, length, H)
+            for shape, parts in zip(packing.stretches, stretches, strict=True)
+        ]
+        return torch.cat([part.flatten(0, 1) for part in attended])
+
+    def _attended(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
+        """Let the tokens of `query` (B, T, H) look at `key` and `value` (B, q + T, H)."""
         attended = functional.scaled_dot_product_attention(
             self._split(query),
             self._split(key),
@@ -139,7 +185,7 @@ class Attention(nn.Module):
             attn_mask=mask,
             dropout_p=self.dropout if self.training else 0.0,
         )  # (B, heads, T, H / heads)
-        return cast("Tensor", self.output(attended.transpose(1, 2).reshape(hidden.shape), hidden))
+        return attended.transpose(1, 2).reshape(query.shape)
 
     def _split(self, projected: Tensor) -> Tensor:
         """Share (B, T, H) among the heads, (B, heads, T, H / heads)."""

@@ -5,6 +5,7 @@ of templates.
 """
 
 import json
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -19,7 +20,7 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from worker.errors import WrongModel
-from worker.parsing.bert import Bert
+from worker.parsing.bert import Bert, Packing
 from worker.parsing.checkpoint import (
     ABOUT,
     CONFIG,
@@ -47,6 +48,9 @@ _CLASS[[ord(c) for c in " \t\n\r\v\f"]] = _SPACE
 _NEIGHBOUR = _CLASS.copy()
 for _code, _marks in ((7, "="), (8, ":"), (9, "/\\"), (10, "\"'`"), (11, "([{<"), (12, ")]}>"), (13, "-_.@")):
     _NEIGHBOUR[[ord(c) for c in _marks]] = _code
+
+#: Rows are padded to the next of these (then to multiples of 64), so that a row's width depends on that row alone.
+_WIDTHS = (6, 10, 14, 18, 22, 26, 30, 38, 46, 62, 78, 94, 126, 158, 190, 254)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,17 +83,20 @@ class Network(nn.Module):
         self.offsets: Tensor
         self.register_buffer("offsets", torch.tensor([0, *np.cumsum(FEATURE_SIZES)[:-1]]), persistent=False)
 
-    def forward(self, ids: Tensor, features: Tensor, mask: Tensor, prompt: PromptBatch | None = None) -> Tensor:
+    def forward(
+        self, ids: Tensor, features: Tensor, mask: Tensor | Packing, prompt: PromptBatch | None = None
+    ) -> Tensor:
         """Score the labels of each token.
 
-        `ids` (B, T), `features` (B, T, 5), `mask` (B, T) with 1 for real tokens; returns (B, T, 3).
+        `ids` (B, T), `features` (B, T, 5), `mask` (B, T) with 1 for real tokens; returns (B, T, 3). Our own encoder
+        takes packed rows too, without a prompt: (N,), (N, 5), and their packing; then (N, 3) is returned.
 
         Raises:
             WrongModel: a prompt has keys and values, and the encoder is not our own.
 
         """
         words = cast("Any", self.encoder).get_input_embeddings()(ids)  # (B, T, H)
-        shapes = self.features(features + self.offsets).sum(dim=2)  # (B, T, H)
+        shapes = self.features(features + self.offsets).sum(dim=-2)  # (B, T, H)
         hidden = self._encoded(words + shapes, mask, prompt)  # (B, T, H)
         scores = cast("Tensor", self.head(hidden))
         if prompt is None or prompt.head_weight is None or prompt.head_bias is None:
@@ -97,9 +104,9 @@ class Network(nn.Module):
         own = hidden @ prompt.head_weight.to(hidden.dtype).transpose(1, 2) + prompt.head_bias[:, None]  # (B, T, 3)
         return torch.where(prompt.owns_head[:, None, None], own.to(scores.dtype), scores)
 
-    def _encoded(self, embedded: Tensor, mask: Tensor, prompt: PromptBatch | None) -> Tensor:
+    def _encoded(self, embedded: Tensor, mask: Tensor | Packing, prompt: PromptBatch | None) -> Tensor:
         """Encode (B, T, H); the tokens keep their places whatever the prompt."""
-        if prompt is None:
+        if prompt is None or isinstance(mask, Packing):
             encoded = self.encoder(inputs_embeds=embedded, attention_mask=mask)
         elif isinstance(self.encoder, Bert):
             encoded = self.encoder(embedded, mask, prompt.prefix)
@@ -202,6 +209,8 @@ class Tagger:
         self._special = special_tokens(tokenizer)
         self._dtype = dtype
         self._network = network.to(device).eval().requires_grad_(False)
+        #: A GPU is faster with few large products of attention than with one for each length.
+        self._packs = device.type == "cpu" and isinstance(network.encoder, Bert)
         weights = network.head.weight.dtype
         #: The soft prompts that there are, by name.
         self.prompts = {name: prompt.to(device, weights) for name, prompt in (prompts or {}).items()}
@@ -243,8 +252,7 @@ class Tagger:
         if chosen.type == "cuda" and not torch.cuda.is_available():
             raise WrongModel("there is no CUDA device here: set the model's device to `auto` or `cpu`.")
         precision = serving_dtype(chosen) if dtype == "auto" else _DTYPES[dtype]
-        if chosen.type == "cuda":
-            network.to(chosen, precision)
+        network.to(chosen, precision)
         return cls(network, tokenizer, about, checkpoint_version(folder), chosen, precision, prompts=prompts)
 
     @property
@@ -261,27 +269,47 @@ class Tagger:
         found = None if prompt is None else self.prompts.get(prompt)
         return self.about.cuts if found is None or found.cuts is None else found.cuts
 
-    def tag(self, rows: Sequence[Tokens], *, padded: int, prompts: Sequence[str | None] | None = None) -> list[F32]:
-        """Score the labels of each token of each row, (t, 3) each. Rows are padded to `padded` tokens.
+    def width_of(self, length: int) -> int:
+        """Tell how many tokens a row of `length` may take in the network."""
+        return min(padded_width(length), self.window) + 2
+
+    def tag(self, rows: Sequence[Tokens], *, prompts: Sequence[str | None] | None = None) -> list[F32]:
+        """Score the labels of each token of each row, (t, 3) each; neither order nor neighbours enter a row's scores.
 
         `prompts` names the soft prompt of each row; a name that has none is as None: there are known templates alone.
+        Rows without are packed where that is faster; others are padded by their own length.
 
         Raises:
             MemoryError: the device has too little memory for this many rows.
 
         """
-        named = [None if name is None else self.prompts.get(name) for name in prompts or ()]
+        named = [None if name is None else self.prompts.get(name) for name in prompts or [None] * len(rows)]
+        alike: dict[int, list[int]] = defaultdict(list)
+        for row, prompt in enumerate(named):
+            alike[0 if self._packs and prompt is None else self.width_of(len(rows[row].ids))].append(row)
+        found = [np.zeros((0, 3), np.float32)] * len(rows)
         try:
-            with (
-                torch.inference_mode(),
-                torch.autocast(self.device.type, self._dtype, enabled=self._dtype != torch.float32),
-            ):
-                inputs = (part.to(self.device) for part in padded_rows(rows, self._special, padded + 2))
-                scores = self._network(*inputs, PromptBatch.of(named))
-            found = scores.float().cpu().numpy()
+            for width, members in alike.items():
+                chosen = [rows[row] for row in members]
+                scores = self._scores(chosen, width, [named[row] for row in members])
+                for row, score in zip(members, scores, strict=True):
+                    found[row] = score
         except torch.OutOfMemoryError as error:
             raise MemoryError(str(error)) from error
-        return [found[row, 1 : len(tokens.ids) + 1] for row, tokens in enumerate(rows)]
+        return found
+
+    def _scores(self, rows: Sequence[Tokens], width: int, prompts: Sequence[Prompt | None]) -> list[F32]:
+        """Score rows that are padded to `width`, or packed if it is 0."""
+        with (
+            torch.inference_mode(),
+            torch.autocast(self.device.type, self._dtype, enabled=self._dtype != torch.float32),
+        ):
+            if not width:
+                scores = self._network(*packed_rows(rows, self._special)).float().numpy()
+                return [row[1:-1] for row in np.split(scores, np.cumsum([len(tokens.ids) + 2 for tokens in rows[:-1]]))]
+            inputs = (part.to(self.device) for part in padded_rows(rows, self._special, width))
+            scores = self._network(*inputs, PromptBatch.of(prompts)).float().cpu().numpy()
+        return [scores[row, 1 : len(tokens.ids) + 1] for row, tokens in enumerate(rows)]
 
 
 def _check_prompts(folder: Path, network: Network, prompts: Mapping[str, Prompt], free: int) -> None:
@@ -356,6 +384,11 @@ def special_tokens(tokenizer: Tokenizer) -> tuple[int, int, int]:
     return first, last, padding
 
 
+def padded_width(length: int) -> int:
+    """Tell the width that a row of `length` tokens is padded to."""
+    return next((width for width in _WIDTHS if width >= length), -(-length // 64) * 64)
+
+
 def padded_rows(rows: Sequence[Tokens], special: tuple[int, int, int], width: int) -> tuple[Tensor, Tensor, Tensor]:
     """Put rows between the special tokens and pad them: ids (B, T), features (B, T, 5), mask (B, T)."""
     first, last, padding = special
@@ -369,6 +402,15 @@ def padded_rows(rows: Sequence[Tokens], special: tuple[int, int, int], width: in
         shapes[row, 1 : count + 1] = tokens.features
         mask[row, : count + 2] = 1
     return torch.from_numpy(ids), torch.from_numpy(shapes), torch.from_numpy(mask)
+
+
+def packed_rows(rows: Sequence[Tokens], special: tuple[int, int, int]) -> tuple[Tensor, Tensor, Packing]:
+    """Put rows between the special tokens and behind one another: ids (N,), features (N, 5)."""
+    first, last, _ = special
+    blank = np.zeros((1, len(FEATURE_SIZES)), np.int64)
+    ids = np.concatenate([part for tokens in rows for part in ([first], tokens.ids, [last])])
+    shapes = np.concatenate([part for tokens in rows for part in (blank, tokens.features, blank)])
+    return torch.from_numpy(ids), torch.from_numpy(shapes), Packing.of([len(tokens.ids) + 2 for tokens in rows])
 
 
 def read_checkpoint(folder: Path) -> tuple[About, dict[str, Any], Tokenizer, dict[str, Tensor]]:

@@ -49,8 +49,6 @@ __all__ = ["EncoderParser", "Parser", "Prompts", "checkpoint_version"]
 #: The name of the prompt of all messages of a call, or of each; None is none.
 Prompts: TypeAlias = str | Sequence[str | None] | None
 
-#: Rows are padded to the next of these (then to multiples of 64), so that a row's width depends on that row alone.
-_WIDTHS = (6, 10, 14, 18, 22, 26, 30, 38, 46, 62, 78, 94, 126, 158, 190, 254)
 #: Tokens that two windows of one long message share; each token is judged where it has most context.
 _OVERLAP = 64
 
@@ -104,8 +102,8 @@ class EncoderParser:
     """Cuts templates where a fine-tuned encoder sees parameters.
 
     Of messages that differ only in their numbers the first of a call is read, and the others are cut alike. Apart from
-    that, the same message gives the same template whatever else is in the call: a row's padding depends on its own
-    length, and neither order nor neighbours enter its scores.
+    that, the same message gives the same template whatever else is in the call: neither order nor neighbours enter its
+    scores.
     """
 
     def __init__(
@@ -119,7 +117,7 @@ class EncoderParser:
         max_message_tokens: int = 8192,
         max_message_bytes: int = 65536,
     ) -> None:
-        """Parse with `tagger`, at most `max_batch_tokens` padded tokens at once.
+        """Parse with `tagger`, at most `max_batch_tokens` tokens at once.
 
         `known` holds templates that are asked before the tagger, by prompt; `versions` names the prompts' content;
         `namer` names parameters that no key or noun names.
@@ -282,16 +280,14 @@ class EncoderParser:
             ),
             key=lambda window: window.last - window.first,
         )
-        batch: list[Window] = []
+        batch, size = list[Window](), 0
         for window in windows:
-            width = padded_width(window.last - window.first)
-            if batch and (
-                width != padded_width(batch[0].last - batch[0].first)
-                or (len(batch) + 1) * width > self._max_batch_tokens
-            ):
+            width = self._tagger.width_of(window.last - window.first)
+            if batch and size + width > self._max_batch_tokens:
                 self._tag(batch, tokens, prompts, found)
-                batch = []
+                batch, size = [], 0
             batch.append(window)
+            size += width
         if batch:
             self._tag(batch, tokens, prompts, found)
         return found
@@ -299,14 +295,10 @@ class EncoderParser:
     def _tag(
         self, batch: Sequence[Window], tokens: Sequence[Tokens], prompts: Sequence[str | None], found: list[F32]
     ) -> None:
-        """Score one micro-batch of windows of one width into `found`; halve it where the device lacks memory."""
+        """Score one micro-batch of windows into `found`; halve it where the device lacks memory."""
         rows = [sliced(tokens[window.row], window.first, window.last) for window in batch]
         try:
-            scores = self._tagger.tag(
-                rows,
-                padded=min(padded_width(batch[0].last - batch[0].first), self._tagger.window),
-                prompts=[prompts[window.row] for window in batch],
-            )
+            scores = self._tagger.tag(rows, prompts=[prompts[window.row] for window in batch])
         except MemoryError:
             if len(batch) == 1:
                 raise
@@ -324,11 +316,6 @@ class EncoderParser:
 def readable(text: str) -> str:
     """Take what the tagger reads of a decoded message: its first line, with U+FFFD for what is no UTF-8."""
     return _ESCAPED.sub("\ufffd", text[: first_line(text)])
-
-
-def padded_width(length: int) -> int:
-    """Tell the width that a row of `length` tokens is padded to."""
-    return next((width for width in _WIDTHS if width >= length), -(-length // 64) * 64)
 
 
 def cut_windows(row: int, length: int, size: int) -> Iterator[Window]:
