@@ -93,9 +93,20 @@ def test_tokens_are_ascending_and_inside_any_text(text: str) -> None:
 def test_features_tell_case_length_neighbours_and_surroundings() -> None:
     """What the vocabulary drops is in the features."""
     text = "Max=0x1F a.b"
-    codes = np.array([ord(character) for character in text])
-    found = features(codes, np.array([0, 3, 4, 9]), np.array([3, 4, 8, 10]))
+    codes = np.array([-1, *(ord(character) for character in text), -1])
+    found = features(codes, np.array([1, 4, 5, 10]), np.array([4, 5, 9, 11]))
     assert found.tolist() == [[1, 3, 0, 7, 25], [7, 1, 1, 3, 25], [5, 4, 7, 4, 25], [0, 1, 4, 13, 20]]
+
+
+@given(st.lists(st.text("aZ1 \t=:/é日\n", max_size=12), max_size=6))
+@settings(max_examples=100, deadline=None)
+def test_texts_are_cut_alike_alone_and_together(texts: list[str]) -> None:
+    """What stands in other texts of a call is nobody's neighbour."""
+    together = tokenize(small_tokenizer(), texts)
+    for text, found in zip(texts, together, strict=True):
+        alone = tokenize(small_tokenizer(), [text])[0]
+        for part in ("ids", "features", "start", "end", "word"):
+            assert getattr(alone, part).tolist() == getattr(found, part).tolist()
 
 
 def test_scores_do_not_depend_on_neighbours(checkpoint: Path) -> None:

@@ -49,6 +49,8 @@ _NEIGHBOUR = _CLASS.copy()
 for _code, _marks in ((7, "="), (8, ":"), (9, "/\\"), (10, "\"'`"), (11, "([{<"), (12, ")]}>"), (13, "-_.@")):
     _NEIGHBOUR[[ord(c) for c in _marks]] = _code
 
+#: Stands among the codes of characters where a text begins or ends.
+_EDGE = -1
 #: Rows are padded to the next of these (then to multiples of 64), so that a row's width depends on that row alone.
 _WIDTHS = (6, 10, 14, 18, 22, 26, 30, 38, 46, 62, 78, 94, 126, 158, 190, 254)
 
@@ -124,9 +126,11 @@ class Network(nn.Module):
 def features(codes: I64, start: I64, end: I64) -> I64:
     """Describe the characters of tokens that lie at `start`..`end` of `codes`; (t, 5).
 
+    `codes` are texts with an `_EDGE` before each and behind the last; no token holds one.
     What an uncased, digit-folding vocabulary drops: case and kind, true length, both neighbours, the word around it.
     """
-    kind = np.where(codes < 128, _CLASS[np.minimum(codes, 127)], _FOREIGN)
+    kind = np.where(codes < 128, _CLASS[np.clip(codes, 0, 127)], _FOREIGN)
+    kind[codes == _EDGE] = _SPACE
     totals = np.zeros((7, len(codes) + 1), np.int64)
     for one in range(1, 7):
         np.cumsum(kind == one, out=totals[one, 1:])
@@ -134,7 +138,7 @@ def features(codes: I64, start: I64, end: I64) -> I64:
     lower, upper, digit, foreign, punctuation = (
         inside[one] > 0 for one in (_LOWER, _UPPER, _DIGIT, _FOREIGN, _PUNCTUATION)
     )
-    first_upper = kind[np.minimum(start, len(codes) - 1)] == _UPPER if len(codes) else upper
+    first_upper = kind[start] == _UPPER
     shape = np.select(
         [
             foreign,
@@ -149,11 +153,10 @@ def features(codes: I64, start: I64, end: I64) -> I64:
         [8, 7, 4, 6, 5, 2, 1, 3],
         0,
     )
-    padded = np.concatenate([[-1], codes, [-1]])
-    marks = np.where(padded < 128, _NEIGHBOUR[np.clip(padded, 0, 127)], _FOREIGN)
-    marks[[0, -1]] = 0
+    marks = np.where(codes < 128, _NEIGHBOUR[np.clip(codes, 0, 127)], _FOREIGN)
+    marks[codes == _EDGE] = 0
     # The stretch between white space that each token lies in.
-    breaks = np.concatenate([[-1], np.flatnonzero(kind == _SPACE), [len(codes)]])
+    breaks = np.flatnonzero(kind == _SPACE)
     place = np.searchsorted(breaks, start, side="right")
     left, right = breaks[place - 1] + 1, np.maximum(breaks[np.minimum(place, len(breaks) - 1)], end)
     stretch = totals[:, right] - totals[:, left]
@@ -166,7 +169,7 @@ def features(codes: I64, start: I64, end: I64) -> I64:
         + ((stretch[_UPPER] > 0) & (stretch[_LOWER] > 0)) * 8
         + (stretch[_PUNCTUATION] > 0) * 16
     )
-    return np.stack([shape, np.minimum(end - start, 15), marks[start], marks[end + 1], around], axis=1)
+    return np.stack([shape, np.minimum(end - start, 15), marks[start - 1], marks[end], around], axis=1)
 
 
 def described_network(config: dict[str, Any]) -> Network:
@@ -338,22 +341,27 @@ def serving_dtype(device: torch.device) -> torch.dtype:
 
 
 def tokenize(tokenizer: Tokenizer, texts: Sequence[str]) -> list[Tokens]:
-    """Cut texts into sub-words with their character features."""
-    rows = []
-    for text, found in zip(texts, tokenizer.encode_batch(list(texts), add_special_tokens=False), strict=True):
-        spans = np.array(found.offsets, np.int64).reshape(-1, 2)
-        codes = np.frombuffer(text.encode("utf-32-le"), np.uint32).astype(np.int64)
-        start, end = unfolded(codes, spans)
-        rows.append(
-            Tokens(
-                ids=np.array(found.ids, np.int64),
-                features=features(codes, start, end),
-                start=start,
-                end=end,
-                word=np.array(found.word_ids, np.int64),
-            )
+    """Cut texts into sub-words with their character features. The texts must hold no lone surrogates."""
+    found = tokenizer.encode_batch(list(texts), add_special_tokens=False)
+    codes = np.frombuffer("\n".join(["", *texts, ""]).encode("utf-32-le"), np.uint32).astype(np.int64)
+    first = np.cumsum([1, *(len(text) + 1 for text in texts)])  # of each text among the codes
+    codes[first - 1] = _EDGE
+    counts = [len(one.ids) for one in found]
+    base = np.repeat(first[:-1], counts)
+    spans = np.array([span for one in found for span in one.offsets], np.int64).reshape(-1, 2) + base[:, None]
+    start, end = unfolded(codes, spans)
+    shapes, start, end = features(codes, start, end), start - base, end - base
+    edges = np.cumsum([0, *counts])
+    return [
+        Tokens(
+            ids=np.array(one.ids, np.int64),
+            features=shapes[left:right],
+            start=start[left:right],
+            end=end[left:right],
+            word=np.array(one.word_ids, np.int64),
         )
-    return rows
+        for one, left, right in zip(found, edges[:-1].tolist(), edges[1:].tolist(), strict=True)
+    ]
 
 
 def unfolded(codes: I64, spans: I64) -> tuple[I64, I64]:
