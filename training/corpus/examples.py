@@ -2,7 +2,7 @@
 
 import random
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -37,6 +37,14 @@ _BEFORE = (
     "user {user}: ",
     "{numbered} ",
     "*{integer} ",
+    "[{=cls} {=word}={integer}] ",
+    "{=word}={integer} ",
+    "[{composite}] ",
+    "({composite}) ",
+    "{composite} ",
+    "{composite}: ",
+    "{=word}({user},{ip}): ",
+    "{=word} {composite}: ",
 )
 _AFTER = (
     " in {integer} ms",
@@ -71,6 +79,18 @@ _AFTER = (
     " user={user}",
     " v{version}",
     " ({word})",
+    " ({=word})",
+    " [{=word}]",
+    ", {=word}",
+    ", {=word}, {=word}={composite}",
+    " {=word}={composite}",
+    ' ("{reason}")',
+    " for {composite}",
+    " from {composite}",
+    " from {word}[{ip}]",
+    " by {title}",
+    " {composite}",
+    " ({small} {=word}, {integer} {=word})",
     " - {integer}",
     " total:{integer} free:{integer}",
     " {hexadecimal}",
@@ -83,7 +103,7 @@ _AFTER = (
     ', request: "{whole_request}"',
     ', client: {ip}, server: {host}, request: "{whole_request}", host: "{socket}"',
     " failed ({small}: {reason})",
-    " {word}={word}",
+    " {=word}={word}",
     " ({numbered})",
     " ({user},{ip},{hashed})",
     " ({small}, {word}, {integer})",
@@ -118,7 +138,13 @@ _LINES = (
     '*{integer} {verb}() "{path}" failed ({small}: {reason})',
     "checkpoint done: wrote {integer} buffers ({percent}); {integer} files added, {small} removed",
     "{user}@{identifier} connected",
+    "{=word} from {word}[{ip}]",
+    "{=word} {=word} from {host}[{ip}]: {reason}",
+    "query: {host} {dns_type} {dns_class}",
+    "{=word} {zone} {dns_type}",
+    "{=word} {=word}: {zone} {dns_type} {dns_class}",
 )
+_WORD = re.compile(r"(?<![^\s])[A-Za-z]{4,}(?![^\s])")
 _FIELD = re.compile(r"\{(=?)(\w+)\}")
 
 
@@ -169,6 +195,28 @@ def fields_line(values: Values) -> str:
     return between.join(f"{name}{joint}{marked(values.of(name))}" for name in names)
 
 
+def fields_message(text: str, values: Values) -> str:
+    """Write a message among keys and values, as logfmt has it: what names the message and its origin is constant."""
+    level = values.pick(("info", "warn", "error", "debug", "warning", "INFO", "WARN", "fatal"))
+    fields = [f"{values.pick(('level', 'level', 'lvl', 'severity'))}={level}"]
+    if values.rng.random() < 0.3:
+        fields.insert(0, f"{values.pick(('time', 'ts', 't'))}={marked(quoted_blanks(values.time()))}")
+    if values.rng.random() < 0.5:
+        origin = values.pick((values.word(), f"{values.word()} {values.word()}", f"{values.word()}.{values.word()}"))
+        fields.append(f"{values.pick(('component', 'module', 'logger', 'subsystem', 'name'))}={quoted_blanks(origin)}")
+    message = text.replace('"', "'")
+    fields.append(f"{values.pick(('msg', 'msg', 'msg', 'message', 'event'))}={quoted_blanks(message)}")
+    for _ in range(values.rng.randrange(5)):
+        name = values.pick(values.names) or "id"
+        fields.append(f"{name}={quoted_blanks(marked(values.of(name).replace(chr(34), chr(39))))}")
+    return " ".join(fields)
+
+
+def quoted_blanks(value: str) -> str:
+    """Quote a value that holds a blank, as logfmt does."""
+    return f'"{value}"' if " " in value else value
+
+
 def augmented(text: str, values: Values, other: str) -> str:
     """Vary a marked message: what stands before and after it, brackets around its values, its case."""
     return recased(enclosed(surrounded(text, values, other), values), values)
@@ -187,11 +235,11 @@ def surrounded(text: str, values: Values, other: str) -> str:
         return text.rstrip(".") + filled(values.rng.choice(_AFTER))
     if roll < 0.31:
         return text.rstrip(".") + values.rng.choice((". ", "; ", ", ", " - ", ": ", " | ")) + other
-    if roll < 0.33:
-        return fields_line(values)
     if roll < 0.36:
-        return f"{text} {fields_line(values)}"
-    return filled(values.rng.choice(_LINES)) if roll < 0.40 else text
+        return fields_line(values) if roll < 0.33 else f"{text} {fields_line(values)}"
+    if roll < 0.385:
+        return fields_message(text, values)
+    return filled(values.rng.choice(_LINES)) if roll < 0.43 else text
 
 
 def enclosed(text: str, values: Values) -> str:
@@ -211,8 +259,26 @@ def recased(text: str, values: Values) -> str:
         return text.upper()
     if roll > 0.98:
         return text.replace(" ", "\t") if roll > 0.99 else text.replace(" ", "  ", 1)
-    first = text[:1].upper() if roll < 0.06 else text[:1].lower() if roll < 0.08 else text[:1]
+    if roll < 0.07:
+        return shouted(text, values.rng)
+    first = text[:1].upper() if roll < 0.11 else text[:1].lower() if roll < 0.13 else text[:1]
     return first + text[1:]
+
+
+def shouted(text: str, rng: random.Random) -> str:
+    """Write one constant word in capitals, as names of commands and packets are."""
+    words = [
+        found for found in re.finditer(r"(?<![^\s])[A-Za-z]{3,}(?![^\s])", text) if _is_constant(text, found.start())
+    ]
+    if not words:
+        return text
+    start, end = rng.choice(words).span()
+    return text[:start] + text[start:end].upper() + text[end:]
+
+
+def _is_constant(text: str, place: int) -> bool:
+    """Tell whether a place of a marked message lies outside all values."""
+    return text.count(OPEN, 0, place) == text.count(CLOSE, 0, place)
 
 
 def example(text: str) -> Example:
@@ -244,7 +310,12 @@ class Examples:
         self.weights = [len(by_package[call.package]) ** -0.5 * (1.0 if call.names else 0.6) for call in self.calls]
         phrases = [call.text for call in calls if call.level == "raise" and not call.names and len(call.text) < 80]
         names = [name for call in calls for name in call.names if 1 < len(name) < 20 and name.isidentifier()]
-        self.values = Values(self.rng, words, phrases or ["failed"], names or ["id"])
+        # Values are words that constants are made of, too: else every common word would be one for its commonness.
+        said = Counter(word.lower() for call in calls for word in set(_WORD.findall(call.text)))
+        common = (
+            self.rng.choices(list(said), [count**0.5 for count in said.values()], k=len(words) // 2) if said else []
+        )
+        self.values = Values(self.rng, [*words, *common], phrases or ["failed"], names or ["id"])
 
     def take(self, count: int) -> Iterator[Example]:
         """Yield `count` examples."""

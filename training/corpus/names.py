@@ -48,7 +48,7 @@ _BY_NAME: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = tuple(
         ),
         (
             r"path|dir|folder|location|root|mount|destination|dest$|^src$|directory",
-            "path path path unix_path file",
+            "path path path unix_path file relative",
         ),
         (
             r"file|script|module_?file|jar|archive|log_?name",
@@ -127,7 +127,7 @@ _BY_NAME: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = tuple(
         ),
         (
             r"func|callback|attr|property|field|column|param|arg$|option|setting|variable|key$",
-            "identifier identifier word",
+            "identifier identifier word dotted",
         ),
         (
             r"query|sql|statement",
@@ -153,7 +153,7 @@ _BY_NAME: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = tuple(
         ),
         (
             r"id$|^id|xid|txn",
-            "uuid integer integer numbered hashed identifier word",
+            "uuid integer integer numbered hashed identifier word composite",
         ),
         (
             (
@@ -162,7 +162,7 @@ _BY_NAME: tuple[tuple[re.Pattern[str], tuple[str, ...]], ...] = tuple(
                 r"tag|label|alias|name|component|device|interface|entity|element|resource|target|source|model|title|"
                 r"stream|pool"
             ),
-            "identifier identifier word word numbered title hashed",
+            "identifier identifier word word numbered title hashed composite relative dotted",
         ),
         (
             r"text|description|comment|summary|output|content|value|string|^s$|line",

@@ -119,7 +119,14 @@ class Values:
         text: str = getattr(self, kind)()
         if conversion in {"r", "a"} and OPEN not in text and not re.fullmatch(r"[\d.\-]+|True|False|None|<.*>", text):
             text = f"'{text}'"
-        return text
+        return self.wrapped(text) if not conversion and self.rng.random() < 0.025 else text
+
+    def wrapped(self, text: str) -> str:
+        """Print a value as an optional one is printed, or as bytes, or as a reference: variable as a whole."""
+        form = self.pick(
+            ("Some({})", "Optional[{}]", "Option({})", "b'{}'", "&{}", "*{}", "<{}>", "${{{}}}", "@{}", "[{}]")
+        )
+        return form.format(text.replace(OPEN, "").replace(CLOSE, ""))
 
     def pick(self, options: Sequence[str]) -> str:
         """Choose one."""
@@ -219,12 +226,45 @@ class Values:
         )
         return first if self.rng.random() < 0.45 else f"{first}.{self.pick((self.word() + '.', ''))}{self.pick(_TLDS)}"
 
+    def zone(self) -> str:
+        """Make a name of the DNS with its last dot, or the root."""
+        return "." if self.rng.random() < 0.05 else f"{self.host()}."
+
+    def dns_type(self) -> str:
+        """Make the type of a DNS record."""
+        return self.pick(("A", "A", "AAAA", "MX", "PTR", "TXT", "NS", "SOA", "SRV", "CNAME", "ANY"))
+
+    def dns_class(self) -> str:
+        """Make the class of a DNS record."""
+        return self.pick(("IN", "IN", "IN", "CH"))
+
     def url(self) -> str:
         """Make a URL."""
         scheme = self.pick(
-            ("http", "https", "https", "redis", "jdbc:postgresql", "amqp", "tcp", "file", "s3", "ws", "hdfs")
+            (
+                "http",
+                "https",
+                "https",
+                "redis",
+                "jdbc:postgresql",
+                "amqp",
+                "tcp",
+                "tcp",
+                "file",
+                "s3",
+                "ws",
+                self.word(),
+            )
         )
-        host = self.pick((self.host(), f"{self.ip()}:{self.port()}", f"{self.host()}:{self.port()}"))
+        host = self.pick(
+            (
+                self.host(),
+                f"{self.ip()}:{self.port()}",
+                f"{self.host()}:{self.port()}",
+                f"/{self.ip()}:{self.port()}",
+                self.dotted(),
+            )
+        )
         tail = self.pick(
             (
                 "",
@@ -232,6 +272,7 @@ class Values:
                 self.unix_path(),
                 f"/api/v{self.small()}/{self.word()}",
                 f"/{self.word()}?{self.word()}={self.small()}",
+                f"@{self.integer()}",
             )
         )
         return f"{scheme}://{host}{tail}"
@@ -273,9 +314,15 @@ class Values:
             return f"C:\\{self.word().title()}\\{self.word()}\\{self.file()}"
         if roll < 0.12:
             return f"{self.pick(_ROOTS)}/{self.pick(_FOREIGN)}/{self.word()}"
-        if roll < 0.25:
+        if roll < 0.2:
             return f"{self.pick(('./', '', '../', '~/'))}{self.word()}/{self.file()}"
-        return self.unix_path()
+        return self.relative() if roll < 0.3 else self.unix_path()
+
+    def relative(self) -> str:
+        """Make a name of levels, as topics, images and resources have."""
+        level = (self.word, self.word, self.numbered, self.identifier, self.small)
+        levels = "/".join(self.rng.choice(level)() for _ in range(self.rng.randrange(2, 5)))
+        return levels + self.pick(("", "", "", f":{self.version()}", f"@{self.hashed()}", "/"))
 
     def file(self) -> str:
         """Make a file's name."""
@@ -316,6 +363,21 @@ class Values:
                 f"{first.upper()}_{second.upper()}",
             )
         )
+
+    def dotted(self) -> str:
+        """Make a name of parts with dots between, such as a topic's or a setting's."""
+        part = (self.word, self.word, self.identifier, self.small, self.title)
+        return ".".join(self.rng.choice(part)() for _ in range(self.rng.randrange(2, 5)))
+
+    def composite(self) -> str:
+        """Make an identifier of words, numbers and digests with marks between, as clients and sessions have."""
+        part = (self.word, self.word, self.small, self.small, self.integer, self.hashed, self.title, self.host)
+        text = self.pick(("", "", "", f"{self.title()}:", f"{self.word()}://", "__", "_", "#", "$"))
+        marks = self.pick(("-", "-", "_", ":", ":", ".", "@", "#", "$", "-:", "-_", ":-", "-.", "/:", ".:", "+-", "~"))
+        text += self.rng.choice(part)()
+        for _ in range(self.rng.randrange(1, 6)):
+            text += self.pick(marks) + self.rng.choice(part)()
+        return text
 
     def numbered(self) -> str:
         """Make a name with a number, such as `worker-7`."""
@@ -423,7 +485,30 @@ class Values:
 
     def reason(self) -> str:
         """Make a reason why something failed."""
-        return self.pick(_REASONS) if self.rng.random() < 0.5 else self.pick(self.phrases)
+        reason = self.pick(_REASONS) if self.rng.random() < 0.5 else self.pick(self.phrases)
+        return reason if self.rng.random() < 0.7 else self.caused(reason)
+
+    def caused(self, reason: str) -> str:
+        """Put before a reason what was being done, as programs that hand errors upwards do."""
+        return self.pick(
+            (
+                f"{self.word()}: {reason}",
+                f"{self.word()} {self.word()}: {reason}",
+                f"{self.identifier()}: {self.word()} {self.word()}: {reason}",
+                f"dial tcp {self.ip()}:{self.port()}: connect: {reason.lower()}",
+                f"{self.pick(('open', 'stat', 'read', 'write', 'mkdir'))} {self.unix_path()}: {reason.lower()}",
+                f"rpc error: code = {self.word().title()} desc = {reason}",
+                f'{self.pick(("Get", "Post"))} "{self.url()}": {reason}',
+                f"{reason}: {self.host()}/{self.ip()}:{self.port()}",
+                f"{reason} ({self.small()})",
+                f"{self.status()} {self.small()}.{self.small()}.{self.small()} {reason}",
+                f"{self.status()} {reason}",
+                f"{reason} [{self.identifier()}]",
+                f"{self.cls()}: {reason}",
+                f"{reason}: {self.quoted()}",
+                f"{reason}; {self.phrase()}",
+            )
+        )
 
     def phrase(self) -> str:
         """Make some words."""
@@ -431,7 +516,16 @@ class Values:
 
     def command(self) -> str:
         """Make a command line."""
-        return f"{self.pick(_COMMANDS)} {self.pick((self.path(), self.word()))}"
+        first = f"{self.pick(_COMMANDS)} {self.pick((self.path(), self.word()))}"
+        return self.pick(
+            (
+                first,
+                first,
+                f"{self.unix_path()} --{self.word()}={self.small()} -{self.word()[0]} {self.path()}",
+                f"cd {self.unix_path()} && {self.unix_path()} -{self.word()[0]} > /dev/null",
+                f"{first} | {self.word()} {self.word()}",
+            )
+        )
 
     def quoted(self) -> str:
         """Make a word or phrase in quotes."""
@@ -505,6 +599,10 @@ class Values:
                 f"{self.small()}m{self.small()}s",
                 f"{number}ns",
                 f"{number}min",
+                f"{number}µs",
+                f"{self.small()}m{number}s",
+                f"{self.small()}h{self.small()}m{self.small()}s",
+                f"{self.rng.randrange(24)}:{self.rng.randrange(60):02}:{self.rng.randrange(60):02}",
             )
         )
 
@@ -536,6 +634,11 @@ class Values:
                 f"{at:%Y-%m-%d}",
                 f"{at.timestamp():.6f}",
                 f"{at:%Y%m%d%H%M%S}",
+                f"{at:%Y-%m-%d %H:%M:%S}.{self.rng.randrange(10**9):09} +0000 UTC m=+{self.rng.uniform(0, 9999):.9f}",
+                f"{at:%Y-%m-%dT%H:%M:%S}.{self.rng.randrange(10**9):09}Z",
+                f"{at:%a}, {at:%d} {month} {at:%Y %H:%M:%S} GMT",
+                f"{at:%Y-%m-%d %H:%M:%S}.{at.microsecond:06}+00",
+                f"{at:%m/%d/%Y %I:%M:%S %p}",
             )
         )
 
@@ -547,29 +650,55 @@ class Values:
             (self.integer, self.small, self.word, self.numbered, self.identifier, self.socket, self.quoted)
         )
         values = [kind() for _ in range(self.rng.randrange(5))]
-        return self.pick(("[{}]", "[{}]", "({})", "{{{}}}", "{}")).format(
+        return self.pick(("[{}]", "[{}]", "[{}]", "({})", "{{{}}}", "{}", "Set({})", "List({})", "<{}>")).format(
             self.pick((", ", ", ", ",", " ")).join(values)
         )
 
-    def struct(self) -> str:
-        """Make an object with fields: its keys and its class are constant, what they hold is not."""
+    def struct(self, depth: int = 0) -> str:
+        """Make an object as its class prints it: variable as a whole, as its fields may change."""
         joint, between, (opening, closing) = self.rng.choice(
-            (("=", ", ", "()"), ("=", ", ", "[]"), ("=", ", ", "{}"), (": ", ", ", "{}"))
+            (
+                ("=", ", ", "()"),
+                ("=", ", ", "[]"),
+                ("=", ", ", "{}"),
+                (": ", ", ", "{}"),
+                (" = ", ", ", "{}"),
+                (" = ", ", ", "[]"),
+                (":", " ", "{}"),
+                ("='", "', ", "{}"),
+            )
         )
         fields = between.join(
-            f"{self.pick(self.names) or 'id'}{joint}{variable(self.scalar())}" for _ in range(self.rng.randrange(1, 5))
+            f"{self.pick(self.names) or 'id'}{joint}{self.field(depth)}" for _ in range(self.rng.randrange(1, 7))
         )
-        owner = self.pick(("", self.word().title() + self.pick(_CLASS_ENDS))) if opening != "{" else ""
+        owner = self.pick(
+            (
+                self.word().title() + self.pick(_CLASS_ENDS),
+                self.word().title() + self.word().title() + self.pick((" ", "")),
+                self.word().title(),
+                f"{self.pick(_PACKAGES)}.{self.word()}.{self.word().title()}@{self.hashed()[:8].lower()}",
+                "" if opening == "{" else "Some",
+            )
+        )
         return f"{owner}{opening}{fields}{closing}"
 
+    def field(self, depth: int) -> str:
+        """Make what a field of an object holds: another object at times, or nothing."""
+        roll = self.rng.random()
+        if roll < 0.12 and depth < 2:
+            return self.struct(depth + 1)
+        if roll < 0.2:
+            return self.pick(("null", "[]", "", "None", "Optional.empty", "{}", "nil"))
+        return self.listing() if roll < 0.26 else self.scalar()
+
     def pairs(self) -> str:
-        """Make a dictionary of Python or JSON: quoted keys are constant."""
-        mark = self.pick(("'", '"'))
-        fields = ", ".join(
-            f"{mark}{self.pick(self.names) or 'id'}{mark}: {variable(self.scalar())}"
-            for _ in range(self.rng.randrange(1, 4))
+        """Make a dictionary of Python, Go or JSON: variable as a whole, as its keys are values too."""
+        mark, joint = self.rng.choice((("'", ": "), ('"', ": "), ('"', ":"), ("", ":"), ("", "=")))
+        fields = ("," if joint == ":" and mark else ", ").join(
+            f"{mark}{self.pick(self.names) or 'id'}{mark}{joint}{self.field(1)}"
+            for _ in range(self.rng.randrange(1, 6))
         )
-        return f"{{{fields}}}"
+        return self.pick(("", "", "map[{}]" if not mark else "")).format(fields) or f"{{{fields}}}"
 
     def scalar(self) -> str:
         """Make a short value of any kind, without white space."""
@@ -589,6 +718,8 @@ class Values:
                 self.uuid,
                 self.path,
                 self.host,
+                self.composite,
+                self.dotted,
             )
         )
         return kind().replace(" ", "")
@@ -627,6 +758,9 @@ class Values:
                 self.time,
                 self.version,
                 self.url,
+                self.composite,
+                self.relative,
+                self.dotted,
             )
         )
         return kind()
