@@ -106,6 +106,25 @@ def test_what_tells_templates_apart_stays_constant() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    "marked_text",
+    [
+        "got {Point(x=1, y=[2, 3], z=)} now",
+        "has {Some(a-1)}",
+        "with {Info [up = true, peers = 2]}: done",
+        "new {com.Pool@7f[Running, size = 1]}.",
+    ],
+)
+def test_a_printed_object_stays_one_parameter(marked_text: str) -> None:
+    """The brackets that follow its class are its own, and the commas between its fields."""
+    assert [marked_text] == settled(cut(marked_text))
+
+
+def test_commas_between_single_values_stay_constant() -> None:
+    """Those of an object among them are its own."""
+    assert ["ids [{1}, {P(x=1, y=2)}, {3}]"] == settled(cut("ids [{1, P(x=1, y=2), 3}]"))
+
+
 def test_a_word_that_often_comes_counts_once() -> None:
     """The odds of one word are its mean, however many messages hold it."""
     often = [cut("mode a set", -3.0)] * 50

@@ -24,6 +24,8 @@ __all__ = ["Candidate", "settle", "settle_rows"]
 
 #: What programs write where there is no value.
 _PLACEHOLDER = re.compile(r"[-*?<>~_.]+")
+#: Brackets, and what closes them.
+_CLOSES = {"(": ")", "[": "]", "{": "}"}
 #: What the model's judgement of a word weighs beside that of all the different words in its place.
 _OWN = 0.2
 #: How much the lines of a template in which a word never varies speak for it as a constant.
@@ -140,7 +142,8 @@ def _keeps_a_letter(text: str, spans: Sequence[Span]) -> bool:
 def _tidied(words: Sequence[str], forms: Sequence[str | None]) -> list[str | None]:
     """Keep marks and white space constant at the ends of a parameter, and the commas of a list of single words.
 
-    What is left between two tokens that are variable as a whole goes into one parameter with them.
+    Brackets that a parameter opens and closes are its own, with all that stands between them. What is left between two
+    tokens that are variable as a whole goes into one parameter with them.
     """
     kept, end = list(forms), 0
     for place in range(len(forms)):
@@ -148,12 +151,28 @@ def _tidied(words: Sequence[str], forms: Sequence[str | None]) -> list[str | Non
             continue
         end = next((at for at in range(place, len(forms)) if forms[at] != VARIABLE), len(forms))
         spoken = [at for at in range(place, end) if _is_value(words[at])]
-        inner = range(spoken[0], spoken[-1] + 1) if spoken else range(0)
-        is_list = all(words[at - 1] == "," for at in inner if words[at] == " ")
+        enclosed = _enclosed(words, spoken[0], end) if spoken else {}
+        last = max([spoken[-1], *enclosed.values()]) if spoken else place
+        inner = range(spoken[0], last + 1) if spoken else range(0)
+        within = {at for first, closing in enclosed.items() for at in range(first, closing + 1)}
+        is_list = all(words[at - 1] == "," for at in inner if words[at] == " " and at not in within)
         for at in range(place, end):
-            if at not in inner or (is_list and words[at] in {",", " "}):
+            if at not in inner or (is_list and words[at] in {",", " "} and at not in within):
                 kept[at] = None
     return kept
+
+
+def _enclosed(words: Sequence[str], start: int, end: int) -> dict[int, int]:
+    """Find the brackets from `start` to `end` that follow a word and are closed there: where each closes."""
+    closing, waiting = dict[int, int](), list[int]()
+    for at in range(start, end):
+        if words[at] in _CLOSES:
+            waiting.append(at)
+        elif waiting and words[at] == _CLOSES[words[waiting[-1]]]:
+            opened = waiting.pop()
+            if opened > start:
+                closing[opened] = at
+    return closing
 
 
 def _form(group: Sequence[Row], place: int) -> str | None:
