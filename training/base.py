@@ -62,7 +62,7 @@ class Configuration:
     """All that decides a run."""
 
     corpus: str
-    name: str = "base-2"
+    name: str = "base-3"
     seed: int = 1
     #: A checkpoint to go on from, empty to start from the encoder.
     start: str = ""
