@@ -133,7 +133,7 @@ def test_a_word_that_often_comes_counts_once() -> None:
 
 def test_a_word_that_never_varies_is_constant_the_surer_the_more_messages_hold_it() -> None:
     """What the model takes for a parameter is none if all of many messages hold the same word; numbers always vary."""
-    doubted = [Candidate(text=f"box {n} is up", spans=((0, 3), (4, 5)), units=[(0, 3), (4, 5)], odds=[0.5, 4.0])
+    doubted = [Candidate(text=f"box {n} is up", spans=((0, 3), (4, 5)), units=[(0, 3), (4, 5)], odds=[1.5, 4.0])
                for n in range(9)]  # fmt: skip
     assert {"box"} == {marked(one.text, spans).split()[0] for one, spans in zip(doubted, settle(doubted), strict=True)}
     assert ["{box} {1} is up"] == [marked(doubted[1].text, spans) for spans in settle(doubted[1:2])]

@@ -28,8 +28,10 @@ _PLACEHOLDER = re.compile(r"[-*?<>~_.]+")
 _CLOSES = {"(": ")", "[": "]", "{": "}"}
 #: What the model's judgement of a word weighs beside that of all the different words in its place.
 _OWN = 0.2
-#: How much the lines of a template in which a word never varies speak for it as a constant.
+#: How much the lines of a template in which a word never varies speak for it as a constant, by their logarithm, and
+#: how sure the model must be of a value that stands in one line alone.
 _STEADINESS = 0.5
+_LEAST_ODDS = 1.0
 
 
 def settle(
@@ -193,7 +195,7 @@ def _form(group: Sequence[Row], place: int) -> str | None:
         return best if 2 * sum(forms[form] for form in cuts) > len(group) else None
     if given or any(map(str.isdigit, word)):
         return best if cuts and (not given or best in given) else None
-    steadiness = _STEADINESS * math.log(len(group))
+    steadiness = _LEAST_ODDS + _STEADINESS * math.log(len(group))
     is_variable = math.fsum(row.odds[place] for row in group) / len(group) > steadiness
     return best if is_variable and cuts else None
 

@@ -177,7 +177,7 @@ def test_what_is_taught_holds_for_templates_that_were_not(tmp_path: Path) -> Non
     ]
     log = [f"{verb} job j-{number}@east" for verb in ("start", "stop") for number in range(40)]
     message = "requeue job j-4711@east"
-    assert ["requeue job <*>-<*>@<*>"] == parsed(checkpoint_folder(BASE), [message], None)
+    assert ["requeue job <*>@<*>"] == parsed(checkpoint_folder(BASE), [message], None)
     configuration = replace(SHORT, steps=40, batch_lessons=8, learning_rate=3e-4, settles=False)
     found = teach("jobs", log, shots, tmp_path, start=checkpoint_folder(BASE), configuration=configuration)
     assert ["requeue job j-<*>@east"] == parsed(found.checkpoint, [message], found.prompt)
