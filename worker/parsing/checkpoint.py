@@ -20,7 +20,7 @@ from worker.errors import WrongModel
 FORMAT = 1
 #: The version of the rules by which code cuts, settles and names what a checkpoint reads. Raised with each change of
 #: what comes out: templates that other rules made are kept apart as those of another checkpoint.
-RULES = 2
+RULES = 3
 #: What a token can be, in the order of the network's outputs.
 LABELS = ("constant", "begin", "inside")
 CONSTANT, BEGIN, INSIDE = range(3)
