@@ -105,10 +105,10 @@ def named(examples: NamedExamples, count: int) -> list[Named]:
             Named(
                 place=place,
                 name=name,
-                key=key_before(example.text, start),
-                noun=noun_before(example.text, start),
+                key=key_before(example.text, start, end),
+                noun=noun_before(example.text, start, end),
             )
-            for place, name, (start, _) in zip(read, example.names, example.spans, strict=True)
+            for place, name, start, end in zip(read, example.names, edges[:-1:2], edges[1::2], strict=False)
             if name
         ]
     return found

@@ -22,7 +22,6 @@ from worker.health import HealthServer
 from worker.metrics import Metrics
 from worker.parsing.asking import Asker
 from worker.parsing.checkpoint import taught_fields
-from worker.parsing.field_prompts import read_field_prompts
 from worker.parsing.fields import SHIPPED, FieldReader
 from worker.parsing.headers import format_of
 from worker.parsing.message_types import Typer
@@ -226,10 +225,10 @@ class Assembly:
             on_store_error=self.metrics.redis_failed,
         )
 
-    def _asker(self, source: Source) -> Asker:
+    def _field_reader(self, source: Source) -> FieldReader:
         """Find fields in words, by what the source's prompt was taught where it was. Raises WrongModel."""
-        asker, taught = self.networks.asker, taught_fields(self.settings.model.path, source.prompt)
-        return asker if taught is None else asker.taught(read_field_prompts(taught, SHIPPED, asker.width))
+        taught = taught_fields(self.settings.model.path, source.prompt)
+        return FieldReader(self.networks.asker, source.fields, taught=taught)
 
     def _stream(self, prompt: str | None, pinned: Collection[str]) -> Stream | None:
         """Make what the misses of a scope settle with; templates whose parameters a person named are pinned."""
@@ -274,7 +273,7 @@ class Assembly:
             event_format=settings.output.format,
             template_attribute=settings.output.template_attribute,
             has_parameter_attributes=settings.output.parameter_attributes,
-            fields=FieldReader(self._asker(source), source.fields) if source.fields else None,
+            fields=self._field_reader(source) if source.fields else None,
         )
         limits = Limits(max_lines=multiline.max_lines, max_bytes=multiline.max_bytes, max_seconds=multiline.seconds)
         outputs = Outputs(

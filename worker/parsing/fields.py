@@ -104,31 +104,23 @@ def checked_fields(fields: Sequence[str]) -> tuple[str, ...]:
 class FieldReader:
     """Answers the same fields for every event of a source."""
 
-    def __init__(self, asker: Asker, fields: Sequence[str]) -> None:
-        """Ask for `fields`.
+    def __init__(self, asker: Asker, fields: Sequence[str], *, taught: Path | None = None) -> None:
+        """Ask for `fields`; `taught` has soft prompts of some, for the shipped network.
 
         Raises:
-            WrongSettings: some can't be asked for.
+            WrongModel: `taught` is missing or broken, or is for another network.
+            WrongSettings: some fields can't be asked for.
 
         """
         self.fields = checked_fields(fields)
-        self._asker = asker
+        self._asker = asker if taught is None else asker.taught(read_field_prompts(taught, SHIPPED, asker.width))
         self._attributes = [FIELD_ATTRIBUTE + field_name(field) for field in self.fields]
         self._decided: OrderedDict[tuple[object, ...], tuple[Decision, ...]] = OrderedDict()
 
     @classmethod
-    def load(cls, fields: Sequence[str], path: Path = SHIPPED, *, taught: Path | None = None) -> Self:
-        """Load the network and ask for `fields`; `taught` has those that examples taught.
-
-        Raises:
-            WrongModel: a file is missing or broken, or `taught` is for another network.
-            WrongSettings: some fields can't be asked for.
-
-        """
-        asker = Asker.load(path)
-        if taught is not None:
-            asker = asker.taught(read_field_prompts(taught, path, asker.width))
-        return cls(asker, checked_fields(fields))
+    def load(cls, fields: Sequence[str], *, taught: Path | None = None) -> Self:
+        """Load the shipped network and ask for `fields`. Raises as the constructor does."""
+        return cls(Asker.load(SHIPPED), fields, taught=taught)
 
     def add(self, event: dict[str, Any]) -> None:
         """Put an attribute into the event for each field that it answers."""

@@ -56,7 +56,7 @@ _STACK_FRAME = re.compile(r"^\s*(?:at |File \"|Caused by|Traceback)", re.MULTILI
 _ESCAPED = re.compile("[\udc80-\udcff]")
 _WORDS_WITH_DIGITS = re.compile(r"[\w\-]{0,64}\d[\w\-]{0,64}")
 _DIGITS = re.compile(r"\d+")
-_KEY = re.compile(r"([A-Za-z_][\w.\-]{0,40})(?:=|:|\s?=\s)[\"'\[({<]?$")
+_KEY = re.compile(r"(?<!\w)(?<!\w[.\-])([A-Za-z_][\w.\-]{0,40})(?:=|:|\s?=\s)[\"'\[({<]?$")
 #: Characters before a parameter in which its key is looked for.
 _KEY_CHARACTERS = 48
 _NOUNS = (
@@ -519,21 +519,27 @@ def byte_spans(text: str, spans: Sequence[Span]) -> list[Span]:
 
 
 def names(text: str, spans: Sequence[Span]) -> Iterator[str]:
-    """Yield each parameter's name: the key before `=` or `:`, or a noun that usually announces one; else nothing."""
+    """Yield each parameter's name: the key before `=` or `:`, or a noun that usually announces one; else nothing.
+
+    Both stand in what is constant: of `curl:amd64` the one parameter is not the key of the other.
+    """
+    previous = 0
     for start, end in spans:
         if text[start - 1 : start] in {"\n", "\r"} or "\n" in text[start:end]:
             yield "stack_trace" if _STACK_FRAME.search(text, start - 1, end) else ""
-            continue
-        yield key_before(text, start) or noun_before(text, start)
+        else:
+            constant = max(previous, start - _KEY_CHARACTERS), start
+            yield key_before(text, *constant) or noun_before(text, *constant)
+        previous = end
 
 
-def key_before(text: str, start: int) -> str:
-    """Tell the key of the parameter at `start`, which stands before `=` or `:`; empty for none."""
-    found = _KEY.search(text, max(0, start - _KEY_CHARACTERS), start)
+def key_before(text: str, start: int, end: int) -> str:
+    """Tell the key before `=` or `:` that the constant at `start` to `end` ends with; empty for none."""
+    found = _KEY.search(text, start, end)
     return found[1] if found else ""
 
 
-def noun_before(text: str, start: int) -> str:
-    """Tell the noun before the parameter at `start` if it is one that usually announces one; empty for none."""
-    found = _NOUN.search(text, max(0, start - _KEY_CHARACTERS), start)
+def noun_before(text: str, start: int, end: int) -> str:
+    """Tell the noun that the constant at `start` to `end` ends with if it announces a parameter; empty for none."""
+    found = _NOUN.search(text, start, end)
     return found[1] if found else ""

@@ -153,9 +153,11 @@ def _tidied(words: Sequence[str], forms: Sequence[str | None]) -> list[str | Non
             continue
         end = next((at for at in range(place, len(forms)) if forms[at] != VARIABLE), len(forms))
         spoken = [at for at in range(place, end) if _is_value(words[at])]
-        enclosed = _enclosed(words, spoken[0], end) if spoken else {}
-        last = max([spoken[-1], *enclosed.values()]) if spoken else place
-        inner = range(spoken[0], last + 1) if spoken else range(0)
+        if not spoken:
+            kept[place:end] = [None] * (end - place)
+            continue
+        enclosed = _enclosed(words, spoken[0], end)
+        inner = range(spoken[0], max([spoken[-1], *enclosed.values()]) + 1)
         within = {at for first, closing in enclosed.items() for at in range(first, closing + 1)}
         is_list = all(words[at - 1] == "," for at in inner if words[at] == " " and at not in within)
         for at in range(place, end):
