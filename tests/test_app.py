@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from worker.app import Acknowledge, AppSettings, BatchProcessor, Fail, Lane, WorkerApp, pack_events
+from worker.app import AppSettings, BatchProcessor, Fail, Lane, WorkerApp, pack_events
 from worker.errors import WrongSettings
+from worker.transport.acknowledgements import Acknowledge
 from worker.transport.batches import FetchedBatch, TopicPartition, read_records
 from worker.transport.producer import RecordBatchProducer
 from worker.transport.subscriptions import Subscription
@@ -23,7 +24,7 @@ def batch(start: int) -> FetchedBatch:
 
 def take_one(arrivals: deque[FetchedBatch]) -> tuple[FetchedBatch, Acknowledge]:
     """Take the first arrival; nobody hears of its acknowledgement."""
-    return arrivals.popleft(), lambda _: None
+    return arrivals.popleft(), lambda up_to, position=None: None
 
 
 @dataclass

@@ -4,7 +4,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import jsonschema
@@ -26,6 +26,7 @@ from worker.metrics import Metrics
 from worker.parsing.microbatch import MicroBatcher
 from worker.pipeline import Outputs, Pipeline, RecordCounts, SourcePath
 from worker.transport.batches import FetchedBatch, TopicPartition
+from worker.transport.positions import Position
 
 PARTITION = TopicPartition("raw", 3)
 TIME_MS = 1_795_362_180_830
@@ -73,11 +74,27 @@ class Bench:
     metrics: Metrics
     #: Offsets as they were acknowledged, per first offset of the batch.
     acknowledged: dict[int, list[int]] = field(default_factory=dict)
+    #: What was said of the partition with the last acknowledgement.
+    position: Position | None = None
 
-    async def take(self, records: Sequence[Sent], *, offset: int = 0, partition: TopicPartition = PARTITION) -> None:
+    async def take(
+        self,
+        records: Sequence[Sent],
+        *,
+        offset: int = 0,
+        partition: TopicPartition = PARTITION,
+        position: Position | None = None,
+    ) -> None:
         """Take one batch; what is acknowledged of it is noted under its first offset."""
         noted = self.acknowledged.setdefault(offset, [])
-        await self.pipeline.process(batch_of(records, offset=offset, partition=partition), noted.append)
+
+        def acknowledge(up_to: int, position: Position | None = None) -> None:
+            self.position = position
+            if up_to > max(noted, default=offset):
+                noted.append(up_to)
+
+        batch = replace(batch_of(records, offset=offset, partition=partition), position=position)
+        await self.pipeline.process(batch, acknowledge)
 
     async def until(self, true: Callable[[], bool]) -> None:
         """Let the loop turn until something holds."""
@@ -276,7 +293,7 @@ async def test_a_corrupt_batch_is_refused() -> None:
         fetched = batch_of(lines(b"a 1"))
         broken = FetchedBatch(topic="raw", partition=3, data=fetched.data[:-1] + b"\x7f", fetch_offset=0, next_offset=1)
         with pytest.raises(CorruptRecordBatch):
-            await it.pipeline.process(broken, lambda _: None)
+            await it.pipeline.process(broken, lambda up_to, position=None: None)
 
 
 async def test_an_undecodable_record_is_a_dead_letter() -> None:
@@ -427,15 +444,20 @@ async def test_drain_leaves_an_open_trace_to_the_next_owner() -> None:
         assert it.bodies == ["begun", "\n".join(line.decode() for line in TRACE)]
 
 
-async def test_drain_gives_out_what_stands_before_emitted_lines() -> None:
-    """A line that waits before others that were emitted goes out too: read again, those would come twice."""
+async def test_a_line_that_others_passed_is_read_on_alone() -> None:
+    """The next owner starts at the line that waits, joins it with what follows, and leaves out what passed it."""
+    records = [Sent(value=TRACE[0], key=b"a"), Sent(value=b"b 1", key=b"b"), Sent(value=b"b 2", key=b"b")]
     async with bench(multiline=True) as it:
-        await it.take([Sent(value=b"error 1", key=b"a"), Sent(value=b"b 1", key=b"b"), Sent(value=b"b 2", key=b"b")])
-        await it.until(lambda: it.bodies == ["b 1", "b 2"])
-        assert it.acknowledged[0] == []
+        await it.take(records)
         await it.drain()
-        assert it.bodies == ["b 1", "b 2", "error 1"]
-        assert it.acknowledged[0] == [3]
+        assert (it.bodies, it.acknowledged[0]) == (["b 1", "b 2"], [])
+        position = Position.read(0, it.position.metadata if it.position else None)
+        assert position == Position(0, 3, (0,))
+    async with bench(multiline=True) as it:
+        await it.take([*records, Sent(value=TRACE[1], key=b"a"), Sent(value=b"c", key=b"a")], position=position)
+        await it.drain()
+        assert it.bodies == [b"\n".join(TRACE[:2]).decode()]
+        assert it.position == Position(4, 5, (4,))
 
 
 async def test_a_flush_of_a_former_life_does_nothing() -> None:
@@ -493,29 +515,39 @@ _RECORDS = st.builds(Sent, value=_TEXTS, key=st.sampled_from([None, b"a", b"b"])
 @settings(max_examples=60)
 @given(batches=st.lists(st.lists(_RECORDS, min_size=1, max_size=12), max_size=5), multiline=st.booleans())
 def test_everything_is_accounted_for(batches: list[list[Sent]], multiline: bool) -> None:
-    """Once drained, every record is in an event, a dead letter, a tombstone, or is read again; order stays per key."""
+    """Every record is in one event, dead letter or tombstone, of this owner or of the next; order stays per key."""
+    limits = outputs(max_line_bytes=50)
 
     async def run() -> None:
-        async with bench(multiline=multiline, unparsable=b"boom", outputs=outputs(max_line_bytes=50)) as it:
+        async with bench(multiline=multiline, unparsable=b"boom", outputs=limits) as it:
             offset = 0
             for records in batches:
                 await it.take(records, offset=offset)
                 offset += len(records)
             await it.drain()
             everything = [record for records in batches for record in records]
-            done = max((acknowledged[-1] for acknowledged in it.acknowledged.values() if acknowledged), default=0)
-            counts = it.counts
+            counts, position = it.counts, it.position or Position.at(0)
             assert it.failures == []
             assert counts.read == offset
-            left = sum(record.value is not None for record in everything[done:])
+            left = sum(everything[at].value is not None for at in (*position.waiting, *range(position.done, offset)))
             assert counts.read - left == counts.records_in_events + counts.dead + counts.tombstones
-            for key in (None, b"a", b"b"):
-                offsets = [
-                    json.loads(record.value or b"")["attributes"]["logloom.offset"]
-                    for record in it.producer.of("events")
-                    if record.key == key
-                ]
-                assert sorted(set(offsets)) == offsets
-                assert all(at < done for at in offsets)
+            emitted = by_key(it)
+        async with bench(multiline=multiline, unparsable=b"boom", outputs=limits, wait_seconds=0) as it:
+            if everything[position.offset :]:
+                await it.take(everything[position.offset :], offset=position.offset, position=position)
+                await it.drain()
+            assert left == it.counts.records_in_events + it.counts.dead
+            for key, offsets in by_key(it).items():
+                assert sorted({*offsets, *emitted[key]}) == [*emitted[key], *offsets]
+
+    def by_key(it: Bench) -> dict[bytes | None, list[int]]:
+        return {
+            key: [
+                json.loads(record.value or b"")["attributes"]["logloom.offset"]
+                for record in it.producer.of("events")
+                if record.key == key
+            ]
+            for key in (None, b"a", b"b")
+        }
 
     asyncio.run(run())

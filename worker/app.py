@@ -20,15 +20,15 @@ import faust
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from worker.errors import DeliveryFailed, WrongSettings
+from worker.transport.acknowledgements import Acknowledge
 from worker.transport.batches import FetchedBatch, TopicPartition, join_batches
 from worker.transport.consumer import Fetching, RecordBatchConsumer, RecordBatchTransport, SourceApp, StockTransport
+from worker.transport.positions import Position
 from worker.transport.producer import RecordBatchProducer
 from worker.transport.subscriptions import Subscription, Subscriptions
 
 _log = logging.getLogger(__name__)
 
-#: Says that everything of one batch below an offset was acknowledged by the broker.
-Acknowledge = Callable[[int], None]
 #: Reports an error from something in flight: the process stops.
 Fail = Callable[[BaseException], None]
 
@@ -370,10 +370,10 @@ class WorkerApp:
         consumer: RecordBatchConsumer = cast("SourceApp", self._faust).consumer
         callbacks = deque((batch, consumer.acknowledgements.callback(batch)) for batch in taken)
 
-        def acknowledge(up_to: int) -> None:
+        def acknowledge(up_to: int, position: Position | None = None) -> None:
             while callbacks and callbacks[0][0].fetch_offset < up_to:
                 batch, acknowledge_one = callbacks[0]
-                acknowledge_one(min(up_to, batch.next_offset))
+                acknowledge_one(min(up_to, batch.next_offset), position)
                 if up_to < batch.next_offset:
                     return
                 callbacks.popleft()
@@ -420,7 +420,7 @@ def pack_events(events: deque[Any]) -> tuple[FetchedBatch, Acknowledge]:
     )
     waiting = deque(taken)
 
-    def acknowledge(up_to: int) -> None:
+    def acknowledge(up_to: int, position: Position | None = None) -> None:  # noqa: ARG001 - Faust commits offsets alone
         while waiting and waiting[0].message.offset < up_to:
             waiting.popleft().ack()
 

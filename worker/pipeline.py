@@ -5,7 +5,6 @@ micro-batches, which they share.
 """
 
 import asyncio
-import math
 import time
 from collections import defaultdict, deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -27,7 +26,9 @@ from worker.errors import TooLarge, Unparsable
 from worker.metrics import Metrics
 from worker.parsing.fields import FieldReader
 from worker.parsing.headers import HeaderFormat
+from worker.transport.acknowledgements import Acknowledge
 from worker.transport.batches import FetchedBatch, TopicPartition, read_records
+from worker.transport.positions import Position
 from worker.transport.producer import Delivery, RecordBatchProducer
 
 #: Envelopes that hold a raw log each, of however many lines: nothing is joined to them.
@@ -37,9 +38,6 @@ _INTEGERS = frozenset({
     "process.pid", "thread.id", "code.line.number", "client.port", "server.port",
     "http.response.status_code", "http.response.body.size",
 })  # fmt: skip
-
-#: Says that everything of one batch below an offset was acknowledged by the broker.
-Acknowledge = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,9 +182,10 @@ class _Progress:
     """What of one partition is in flight, and what is acknowledged when."""
 
     open: deque[_Open] = field(default_factory=deque)
-    #: The highest offset of which an event or a dead letter was emitted, and the lowest that waits for more lines.
-    emitted: int = NONE
-    held: int | None = None
+    #: Where the partition's former owner stopped.
+    resumed: Position = field(default_factory=lambda: Position.at(0))
+    #: Whether lines wait for more.
+    is_holding: bool = False
     #: Ends when everything emitted so far is delivered and acknowledged.
     settled: asyncio.Task[None] | None = None
     #: Gives out what waits for more lines, once it is too old.
@@ -228,6 +227,7 @@ class Pipeline:
         """Take a batch through all hops; return when its output is with the producer."""
         progress = self._progress[batch.topic_partition]
         async with progress.turn:
+            progress.resumed = batch.position or progress.resumed
             records = read_records(batch)
             opened = self._open(batch, records)
             joined = self._join(batch, opened, records)
@@ -246,16 +246,11 @@ class Pipeline:
         await asyncio.gather(*(self._drain(partition) for partition in partitions & self._progress.keys()))
 
     async def _drain(self, partition: TopicPartition) -> None:
-        """Finish a partition. What waits is forgotten, for it is read again, unless that would repeat what came after.
-
-        Then it is given out as it is: half a stack trace is better than events that come twice.
-        """
+        """Finish a partition. Lines that wait for more are forgotten: whoever reads on reads them again."""
         progress = self._progress[partition]
         async with progress.turn:
             if progress.flushing is not None:
                 progress.flushing.cancel()
-            if progress.held is not None and progress.held < progress.emitted:
-                await self._emit(partition, progress, self._joiner.flush(partition, now=math.inf), [])
             if progress.settled is not None:
                 await progress.settled
             self._joiner.forget(partition)
@@ -298,10 +293,8 @@ class Pipeline:
     ) -> None:
         """Parse, write and produce `joined`; once all is delivered, acknowledge what does not wait for more lines."""
         texts, records = joined.texts, joined.records
-        progress.held = joined.held_offset
-        below = progress.open[-1].next_offset if joined.held_offset is None else joined.held_offset
-        emitted = records.offset[texts.record[texts.length >= 0]]
-        progress.emitted = max([progress.emitted, *emitted[-1:].tolist(), *(letter.offset for letter in dead)])
+        progress.is_holding = bool(joined.held.size)
+        position = progress.resumed.followed(progress.open[-1].next_offset, joined.held.tolist())
         sends: list[asyncio.Task[Delivery]] = []
         events = size_bytes = covered = 0
         times = np.empty(0, np.int64)
@@ -350,7 +343,7 @@ class Pipeline:
             )
             for letter in dead:
                 self._metrics.dead(self.path.name, letter.reason)
-            self._acknowledge(progress, below)
+            self._acknowledge(progress, position)
 
         progress.settled = asyncio.create_task(settle())
         progress.settled.add_done_callback(self._report)
@@ -373,12 +366,12 @@ class Pipeline:
             else:
                 return batches, oversized
 
-    def _acknowledge(self, progress: _Progress, below: int) -> None:
+    def _acknowledge(self, progress: _Progress, position: Position) -> None:
         """Tell every batch how much of it is done; batches that are done leave."""
         for batch in progress.open:
-            if batch.fetch_offset < below:
-                batch.acknowledge(min(below, batch.next_offset))
-        while progress.open and progress.open[0].next_offset <= below:
+            if batch.fetch_offset <= position.offset:
+                batch.acknowledge(min(position.offset, batch.next_offset), position)
+        while progress.open and progress.open[0].next_offset <= position.offset:
             self._metrics.batch_done(time.monotonic() - progress.open.popleft().since)
 
     def _report(self, settled: asyncio.Task[None]) -> None:
@@ -389,7 +382,7 @@ class Pipeline:
         if progress.flushing is not None:
             progress.flushing.cancel()
             progress.flushing = None
-        if progress.held is not None:
+        if progress.is_holding:
             loop = asyncio.get_running_loop()
             progress.flushing = loop.call_later(self._max_wait_seconds, self._start_flush, partition, progress)
 
@@ -401,7 +394,7 @@ class Pipeline:
         """Give out what waited long enough for its next line."""
         async with progress.turn:
             # A batch may have come first, or the partition may have gone, and even come back.
-            if self._progress.get(partition) is not progress or progress.held is None:
+            if self._progress.get(partition) is not progress or not progress.is_holding:
                 return
             await self._emit(partition, progress, self._joiner.flush(partition, now=time.monotonic()), [])
             self._flush_later(partition, progress)

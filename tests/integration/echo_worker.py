@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from worker.app import Acknowledge, AppSettings, BatchProcessor, Fail, WorkerApp, run
+from worker.app import AppSettings, BatchProcessor, Fail, WorkerApp, run
 from worker.columns.layout import Events
 from worker.columns.records import write_record_batches
+from worker.transport.acknowledgements import Acknowledge
 from worker.transport.batches import FetchedBatch, TopicPartition, read_records
 from worker.transport.producer import Delivery, RecordBatchProducer
 from worker.transport.subscriptions import Subscription

@@ -15,9 +15,10 @@ from aiokafka.errors import CommitFailedError, GroupAuthorizationFailedError
 from tests.integration.echo_worker import echo_app
 from tests.kafka_broker import KafkaBroker
 from tests.transport.record_batches import encode
-from worker.app import Acknowledge, AppSettings, BatchProcessor, Fail, WorkerApp
+from worker.app import AppSettings, BatchProcessor, Fail, WorkerApp
 from worker.columns.records import EncodedBatch
 from worker.errors import DeliveryFailed
+from worker.transport.acknowledgements import Acknowledge
 from worker.transport.batches import FetchedBatch, TopicPartition, read_records
 from worker.transport.producer import RecordBatchProducer
 from worker.transport.seam import BatchConsumer

@@ -1,11 +1,14 @@
 """Ledgers: the committed offset never passes a batch that is not done."""
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.transport.acknowledgements import Acknowledgements, Ledger
 from worker.transport.batches import FetchedBatch, TopicPartition
+from worker.transport.positions import Position
 
 HERE = TopicPartition("raw", 0)
 
@@ -32,7 +35,7 @@ def test_whole_batch_is_committable() -> None:
     """A batch that is done may be committed up to its end."""
     ledger = ledger_of((0, 10))
     assert ledger.acknowledge(0, 10)
-    assert ledger.committable == 10
+    assert ledger.committable == Position.at(10)
 
 
 def test_batch_behind_an_unfinished_one_waits() -> None:
@@ -42,7 +45,7 @@ def test_batch_behind_an_unfinished_one_waits() -> None:
     ledger.acknowledge(10, 20)
     assert ledger.committable is None
     ledger.acknowledge(0, 10)
-    assert ledger.committable == 30
+    assert ledger.committable == Position.at(30)
 
 
 def test_part_of_a_batch_counts() -> None:
@@ -50,7 +53,7 @@ def test_part_of_a_batch_counts() -> None:
     ledger = ledger_of((0, 10), (10, 20))
     ledger.acknowledge(0, 10)
     assert not ledger.acknowledge(10, 14)
-    assert ledger.committable == 14
+    assert ledger.committable == Position.at(14)
 
 
 def test_part_of_a_later_batch_does_not_count() -> None:
@@ -65,7 +68,7 @@ def test_gaps_between_batches_are_passed() -> None:
     ledger = ledger_of((0, 10), (15, 20))
     ledger.acknowledge(0, 10)
     ledger.acknowledge(15, 20)
-    assert ledger.committable == 20
+    assert ledger.committable == Position.at(20)
 
 
 def test_acknowledging_again_changes_nothing() -> None:
@@ -73,10 +76,32 @@ def test_acknowledging_again_changes_nothing() -> None:
     ledger = ledger_of((0, 10))
     ledger.acknowledge(0, 6)
     assert not ledger.acknowledge(0, 3)
-    assert ledger.committable == 6
+    assert ledger.committable == Position.at(6)
     assert ledger.acknowledge(0, 10)
     assert not ledger.acknowledge(0, 10)
     assert ledger.bytes_in_flight == 0
+
+
+def test_what_is_done_behind_a_waiting_line_is_committable() -> None:
+    """The offset stays at the line that waits; what passed it is told beside, again whenever it is more."""
+    ledger = ledger_of((0, 10), (10, 20))
+    told = []
+    for position in (Position(0, 10, (0,)), Position(0, 10, (0,)), Position(0, 20, (0, 15)), Position(15, 20, (15,))):
+        ledger.acknowledge(0, min(position.offset, 10), position)
+        if position.offset > 10:
+            ledger.acknowledge(10, position.offset, position)
+        told.append(ledger.committable)
+        ledger.committed = ledger.committable or ledger.committed
+    assert told == [Position(0, 10, (0,)), None, Position(0, 20, (0, 15)), Position(15, 20, (15,))]
+
+
+def test_where_the_former_owner_stopped_is_not_committed_again() -> None:
+    """The first batch brings it: nothing is new until something is done."""
+    ledger = Ledger()
+    ledger.register(replace(batch(5, 10), position=Position(5, 9, (5,))))
+    assert ledger.committable is None
+    ledger.acknowledge(5, 10)
+    assert ledger.committable == Position.at(10)
 
 
 def test_offset_outside_the_batch_is_refused() -> None:
@@ -113,9 +138,9 @@ def test_failed_commit_is_committable_again() -> None:
     ledgers.assign([HERE])
     ledgers.register(batch(0, 10))
     ledgers.callback(batch(0, 10))(10)
-    assert ledgers.committable() == {HERE: 10}
-    assert ledgers.committable() == {HERE: 10}
-    ledgers.committed({HERE: 10})
+    assert ledgers.committable() == {HERE: Position.at(10)}
+    assert ledgers.committable() == {HERE: Position.at(10)}
+    ledgers.committed({HERE: Position.at(10)})
     assert ledgers.committable() == {}
 
 
@@ -141,7 +166,7 @@ def test_partitions_are_kept_apart() -> None:
     ledgers.register(batch(0, 10))
     ledgers.register(batch(0, 10, partition=1))
     ledgers.callback(batch(0, 10, partition=1))(10)
-    assert ledgers.committable() == {other: 10}
+    assert ledgers.committable() == {other: Position.at(10)}
 
 
 def test_room_is_told_of_when_a_batch_is_whole() -> None:
@@ -184,6 +209,6 @@ def test_committable_offset_is_that_of_the_model(history: tuple[list[tuple[int, 
             expected = prefix
         if prefix < end:
             break
-    assert expected == ledger.committable
+    assert (None if expected is None else Position.at(expected)) == ledger.committable
     unfinished = sum(any(offset not in done for offset in range(*span)) for span in spans)
     assert (ledger.bytes_in_flight > 0) == (unfinished > 0)

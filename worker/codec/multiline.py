@@ -46,6 +46,8 @@ class Limits:
     max_seconds: float = 1.0
     #: Bytes that one partition may hold back; beyond them nothing waits.
     max_held_bytes: int = 16 << 20
+    #: Runs of offsets that one partition may hold back: they are told in a commit's metadata, 4 kB by Kafka's default.
+    max_held_runs: int = 300
     #: Where nothing was joined for so long, only texts wait that speak of an error: the others need no trace.
     quiet_seconds: float = 600.0
 
@@ -61,8 +63,13 @@ class Joined:
     covers: I64
     #: The first row of the text that each row is part of, itself where it is alone, (n,).
     head: I64
-    #: The lowest offset of the partition that is still held back: no more may be acknowledged. None: nothing is held.
-    held_offset: int | None
+    #: Offsets of the partition that are still held back, ascending and distinct, (h,).
+    held: I64
+
+    @property
+    def held_offset(self) -> int | None:
+        """The lowest offset that is held back: no more may be acknowledged. None: nothing is held."""
+        return int(self.held[0]) if self.held.size else None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,10 +90,14 @@ class _Waiting:
 class Joiner:
     """Joins the texts of one source and remembers what its partitions hold back."""
 
-    def __init__(self, *, limits: Limits | None = None, multiline: bool = True) -> None:
-        """With `multiline` stack traces are joined too, else only lines that their envelope calls partial."""
+    def __init__(self, *, limits: Limits | None = None, multiline: bool = True, by_record: bool = False) -> None:
+        """With `multiline` stack traces are joined too, else only lines that their envelope calls partial.
+
+        `by_record`: a record waits as a whole or not at all, so of several texts of one record none waits.
+        """
         self._limits = limits or Limits()
         self._multiline = multiline
+        self._by_record = by_record
         self._waiting: dict[Hashable, _Waiting] = {}
         #: When a partition's texts were last joined.
         self._joined_at: dict[Hashable, float] = {}
@@ -149,33 +160,45 @@ class Joiner:
                 self._multiline, self._limits.max_lines, self._limits.max_bytes, plan, role,
             )  # fmt: skip
 
-        expired = (rows.arrived <= now - self._limits.max_seconds).astype(np.uint8)
-        if count >= _ENOUGH_ROWS and 2 * groups > count:
-            # Keys that are mostly different name records, not streams: nothing will follow.
-            expired |= rows.partial == 0
+        expired = self._expired(rows, groups, now)
         joined_bytes, held_bytes = planned(expired)
         if continues.any():
             self._joined_at[partition] = now
-        if held_bytes > self._limits.max_held_bytes:  # nothing waits: every row has expired
-            joined_bytes, held_bytes = planned(np.ones_like(expired))
-        elif held_bytes and now - self._joined_at.get(partition, -math.inf) > self._limits.quiet_seconds:
+        if held_bytes and now - self._joined_at.get(partition, -math.inf) > self._limits.quiet_seconds:
             held = np.flatnonzero(role == HELD)
             hopeless = [row for row in held.tolist() if not (rows.partial[row] or _TROUBLE.search(_text(texts, row)))]
             if hopeless:
                 expired[hopeless] = 1
                 joined_bytes, held_bytes = planned(expired)
         held = np.flatnonzero(role == HELD)
-        held_offset = None
+        offsets = np.unique(records.offset[texts.record[held]])
+        if held_bytes > self._limits.max_held_bytes or _runs(offsets) > self._limits.max_held_runs:
+            joined_bytes, _ = planned(np.ones_like(expired))  # nothing waits
+            held, offsets = held[:0], offsets[:0]
         if len(held):
             self._waiting[partition] = _taken(rows, held)
-            held_offset = int(records.offset[texts.record[held]].min())
-        return _joined(rows, plan, role, joined_bytes, held_offset)
+        return _joined(rows, plan, role, joined_bytes, offsets)
+
+    def _expired(self, rows: _Waiting, groups: int, now: float) -> U8:
+        """Tell which rows wait for nothing more, (n,)."""
+        expired = rows.arrived <= now - self._limits.max_seconds
+        if len(expired) >= _ENOUGH_ROWS and 2 * groups > len(expired):
+            # Keys that are mostly different name records, not streams: nothing will follow.
+            expired |= rows.partial == 0
+        if self._by_record and len(expired):
+            expired |= np.bincount(rows.texts.record)[rows.texts.record] > 1
+        return expired.astype(np.uint8)
 
 
 def _text(texts: Texts, row: int) -> bytes:
     """Return the beginning of a row's text: a line that announces a trace says so early."""
     start = int(texts.start[row])
     return texts.buffer[start : start + min(int(texts.length[row]), _LOOKED_AT)].tobytes()
+
+
+def _runs(offsets: I64) -> int:
+    """Count the runs of ascending, distinct offsets."""
+    return int((np.diff(offsets) != 1).sum()) + 1 if offsets.size else 0
 
 
 _NO_BYTES, _NO_NUMBERS = np.empty(0, np.uint8), np.empty(0, np.int64)
@@ -199,7 +222,7 @@ def _as_it_is(texts: Texts, records: Records) -> Joined:
         records=records,
         covers=(texts.length != NONE).astype(np.int64),
         head=np.arange(len(texts.start)),
-        held_offset=None,
+        held=_NO_NUMBERS,
     )
 
 
@@ -217,7 +240,7 @@ def _groups(rows: _Waiting) -> tuple[I64, int]:
     return group, groups
 
 
-def _joined(rows: _Waiting, plan: I64, role: U8, joined_bytes: int, held_offset: int | None) -> Joined:
+def _joined(rows: _Waiting, plan: I64, role: U8, joined_bytes: int, held: I64) -> Joined:
     """Build the columns that are given out: a joined text stands at its last row and has its first row's fields."""
     texts, (head, size, rows_of) = rows.texts, plan
     length = np.where((role == ALONE) | (role == JOINED), texts.length, NONE)
@@ -244,9 +267,7 @@ def _joined(rows: _Waiting, plan: I64, role: U8, joined_bytes: int, held_offset:
             timestamp=timestamp,
             severity=severity,
         )
-    return Joined(
-        texts=texts._replace(length=length), records=rows.records, covers=covers, head=head, held_offset=held_offset
-    )
+    return Joined(texts=texts._replace(length=length), records=rows.records, covers=covers, head=head, held=held)
 
 
 def _followed(waiting: _Waiting, batch: _Waiting) -> _Waiting:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from worker.columns.layout import Records
 from worker.columns.records import BatchInfo, concatenate, read_batch_info, read_record_batch
 from worker.errors import CorruptRecordBatch
+from worker.transport.positions import Position
 
 #: Bytes of a batch before those that its length counts: base offset and the length itself.
 _LENGTH_END = 12
@@ -32,6 +33,8 @@ class FetchedBatch:
     fetch_offset: int
     #: Offset after the last one.
     next_offset: int
+    #: Where the partition's former owner stopped, if that lies within the batch: some of its records may be done.
+    position: Position | None = None
 
     @property
     def topic_partition(self) -> TopicPartition:
@@ -74,12 +77,14 @@ def join_batches(batches: Sequence[FetchedBatch]) -> FetchedBatch:
         data=b"".join(batch.data for batch in batches),
         fetch_offset=first.fetch_offset,
         next_offset=last.next_offset,
+        position=first.position,
     )
 
 
 def read_records(batch: FetchedBatch) -> Records:
-    """Decode the records of all record batches of `batch`, as one table. Raises CorruptRecordBatch."""
+    """Decode the records of `batch` that are not done, as one table. Raises CorruptRecordBatch."""
     parts = [read_record_batch(raw.data, fetch_offset=batch.fetch_offset) for raw in split_batches(batch.data)]
     if not parts:
         raise CorruptRecordBatch(f"{batch.topic}-{batch.partition}: no whole record batch at {batch.fetch_offset}")
-    return concatenate(parts)
+    records = concatenate(parts)
+    return records if batch.position is None else batch.position.left(records)

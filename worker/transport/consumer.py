@@ -9,12 +9,14 @@ before they are committed; here a ledger per partition decides (`acknowledgement
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, NamedTuple
 
 import faust
 from aiokafka import AIOKafkaConsumer
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from aiokafka.errors import CommitFailedError
+from aiokafka.structs import OffsetAndMetadata
 from faust.app.base import BootStrategy
 from faust.transport.conductor import Conductor
 from faust.transport.drivers import aiokafka as driver
@@ -23,7 +25,8 @@ from mode.threads import WorkerThread
 
 from worker.transport.acknowledgements import Acknowledgements
 from worker.transport.batches import FetchedBatch, TopicPartition
-from worker.transport.seam import BatchConsumer, check_version
+from worker.transport.positions import Position
+from worker.transport.seam import BatchConsumer, check_version, positions_of
 from worker.transport.subscriptions import Subscriptions
 
 _log = logging.getLogger(__name__)
@@ -148,6 +151,8 @@ class Fetched(NamedTuple):
     #: The group's generation in which they were fetched.
     generation: int
     batches: Mapping[TP, list[FetchedBatch]]
+    #: What the group had committed of each partition when it was assigned.
+    positions: Mapping[TP, Position]
 
 
 class RecordBatchThread(SourceThread):
@@ -161,7 +166,28 @@ class RecordBatchThread(SourceThread):
             for partition, fetched in batches.items():
                 consumer.seek(partition, fetched[0].fetch_offset)
             batches = {}
-        return Fetched(self.app.consumer_generation_id, batches)
+        return Fetched(self.app.consumer_generation_id, batches, positions_of(consumer))
+
+    async def _commit(self, positions: Mapping[TP, Position]) -> bool:  # type: ignore[override]
+        """Commit offsets with their metadata, which Faust leaves empty. What goes wrong is a crash, as there."""
+        held = self.assignment()
+        wanted = {
+            driver.ensure_aiokafka_TP(tp): OffsetAndMetadata(position.offset, position.metadata)
+            for tp, position in positions.items()
+            if tp in held
+        }
+        if not wanted:
+            return False
+        try:
+            await self._ensure_consumer().commit(wanted)
+        except CommitFailedError as exc:
+            if "already rebalanced" not in str(exc):
+                await self.crash(exc)
+            return False
+        except Exception as exc:  # noqa: BLE001 - Faust's own way to stop for it
+            await self.crash(exc)
+            return False
+        return True
 
 
 class StockConsumer(driver.Consumer):
@@ -231,10 +257,10 @@ class RecordBatchConsumer(StockConsumer):
         A commit that fails is not noted: the offsets stay committable.
         """
         async with self._commit_lock:
-            offsets = self.acknowledgements.committable()
-            if not offsets or not await self._commit({TP(*partition): at for partition, at in offsets.items()}):
+            positions = self.acknowledgements.committable()
+            if not positions or not await self._commit({TP(*partition): at for partition, at in positions.items()}):
                 return False
-            self.acknowledgements.committed(offsets)
+            self.acknowledgements.committed(positions)
             return True
 
     def lag(self) -> dict[TopicPartition, int]:
@@ -244,7 +270,7 @@ class RecordBatchConsumer(StockConsumer):
             ledger = self.acknowledgements.ledger(partition)
             highwater = self.highwater(TP(*partition))
             if ledger is not None and ledger.committed is not None and highwater is not None:
-                lags[partition] = max(highwater - ledger.committed, 0)
+                lags[partition] = max(highwater - ledger.committed.offset, 0)
         return lags
 
     def _to_message(self, tp: TP, record: FetchedBatch) -> ConsumerMessage:
@@ -298,9 +324,12 @@ class RecordBatchConsumer(StockConsumer):
     async def _fetch(self, partitions: set[TP], timeout_seconds: float) -> None:
         fetched: Fetched = await self._getmany(active_partitions=partitions, timeout=timeout_seconds)
         for tp, batches in fetched.batches.items():
+            position = fetched.positions.get(tp)
             for batch in batches:
                 if not self.flow_active or self.app.consumer_generation_id != fetched.generation:
                     return  # the partitions were taken away since: their new owner starts from the last commit
+                if position is not None and batch.fetch_offset < position.done:
+                    batch = replace(batch, position=position)  # noqa: PLW2901
                 self.acknowledgements.register(batch)
                 await self.callback(self._to_message(TP(*tp), batch))
 

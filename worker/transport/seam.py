@@ -11,7 +11,7 @@ Produce: `AIOKafkaProducer.send_batch` takes whatever has the methods of its own
 """
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import version
 from types import FunctionType
 from typing import Any, Final, cast
@@ -20,12 +20,15 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.consumer import consumer as consumer_module
 from aiokafka.consumer import fetcher as fetcher_module
 from aiokafka.consumer.fetcher import READ_COMMITTED, Fetcher, PartitionRecords
+from aiokafka.consumer.group_coordinator import GroupCoordinator
 from aiokafka.record.control_record import ABORT_MARKER, ControlRecord
 from aiokafka.record.default_records import DefaultRecordBatch
+from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
 from worker.columns.records import EncodedBatch
 from worker.errors import CorruptRecordBatch, WrongSettings
 from worker.transport.batches import FetchedBatch, RawBatch, split_batches
+from worker.transport.positions import Position
 
 #: The versions whose private parts were read and tested.
 SUPPORTED: Final = "0.14."
@@ -146,10 +149,36 @@ class BatchFetcher(Fetcher):
     )
 
 
+class PositionCoordinator(GroupCoordinator):
+    """aiokafka's side of a group, which keeps what the commits say beside their offsets."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.positions: dict[TopicPartition, Position] = {}
+
+    async def _do_fetch_commit_offsets(
+        self, partitions: Iterable[TopicPartition]
+    ) -> dict[TopicPartition, OffsetAndMetadata]:
+        committed: dict[TopicPartition, OffsetAndMetadata] = await super()._do_fetch_commit_offsets(partitions)
+        for partition in partitions:
+            self.positions.pop(partition, None)
+        for partition, (offset, metadata) in committed.items():
+            self.positions[partition] = Position.read(offset, metadata)
+        return committed
+
+
 class BatchConsumer(AIOKafkaConsumer):
     """aiokafka's consumer, whose `getmany` returns record batches."""
 
-    start = _with_globals(consumer_module.AIOKafkaConsumer.start, Fetcher=BatchFetcher)
+    start = _with_globals(
+        consumer_module.AIOKafkaConsumer.start, Fetcher=BatchFetcher, GroupCoordinator=PositionCoordinator
+    )
+
+
+def positions_of(consumer: AIOKafkaConsumer) -> Mapping[TopicPartition, Position]:
+    """Return what was committed of each partition that `consumer` has asked the group for."""
+    coordinator: PositionCoordinator = consumer._coordinator  # noqa: SLF001 - this module is the place for it
+    return coordinator.positions
 
 
 class EncodedBatchBuilder:
