@@ -9,11 +9,10 @@ from typing import Any
 
 import pytest
 
-from worker.app import AppSettings, BatchProcessor, Fail, Lane, WorkerApp, pack_events
+from worker.app import AppSettings, BatchProcessor, Lane, WorkerApp, pack_events
 from worker.errors import WrongSettings
 from worker.transport.acknowledgements import Acknowledge
 from worker.transport.batches import FetchedBatch, TopicPartition, read_records
-from worker.transport.producer import RecordBatchProducer
 from worker.transport.subscriptions import Subscription
 
 
@@ -194,7 +193,7 @@ def test_mistaken_sources_are_refused_at_the_start() -> None:
     """An app whose sources can't be told apart is not made."""
 
     @asynccontextmanager
-    async def pipelines(producer: RecordBatchProducer, fail: Fail) -> AsyncIterator[Mapping[str, BatchProcessor]]:
+    async def pipelines(*_: object) -> AsyncIterator[Mapping[str, BatchProcessor]]:
         yield {}
 
     source = Subscription(source="a", topics=("events",))

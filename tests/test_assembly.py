@@ -22,6 +22,7 @@ from worker.parsing.checkpoint import KNOWN, checkpoint_version, prompt_folder
 from worker.parsing.known import write_known
 from worker.parsing.templates import Template
 from worker.settings import Settings, Source
+from worker.transport.outlet import Direct
 
 SHOP: Mapping[str, Any] = {"name": "shop", "topics": ("raw.shop",), "header": ("none",), "envelope": "raw"}
 
@@ -103,7 +104,8 @@ async def opened(stack: AsyncExitStack, its: Settings) -> tuple[Assembly, list[B
     """Open an assembly with a producer that keeps what it gets."""
     failures: list[BaseException] = []
     assembly = Assembly(settings=its, metrics=Metrics(sources=its.sources))
-    await assembly.open(stack, FakeProducer().as_producer, failures.append)
+    producer = FakeProducer().as_producer
+    await assembly.open(stack, producer, Direct(producer), failures.append)
     return assembly, failures
 
 

@@ -26,6 +26,7 @@ from worker.metrics import Metrics
 from worker.parsing.microbatch import MicroBatcher
 from worker.pipeline import Outputs, Pipeline, RecordCounts, SourcePath
 from worker.transport.batches import FetchedBatch, TopicPartition
+from worker.transport.outlet import Direct
 from worker.transport.positions import Position
 
 PARTITION = TopicPartition("raw", 3)
@@ -166,7 +167,7 @@ async def bench(
         envelope=Envelope(envelope, max_record_bytes=max_record_bytes),
         joiner=Joiner(limits=Limits(max_seconds=wait_seconds), multiline=multiline),
         outputs=outputs or Outputs(topic="events", dead_letter_topic="dead"),
-        producer=producer.as_producer,
+        outlet=Direct(producer.as_producer),
         metrics=metrics,
         fail=failures.append,
         max_wait_seconds=wait_seconds,

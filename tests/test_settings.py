@@ -12,6 +12,7 @@ from worker.settings import Settings, describe, load, read, shown
 from worker.settings.kinds import time_zone
 from worker.settings.model import Envelope
 
+_ONCE = {"LOGLOOM_TOPICS": "t", "LOGLOOM_KAFKA__DELIVERY": "exactly-once"}
 _SASL = {"LOGLOOM_KAFKA__SASL_MECHANISM": "PLAIN", "LOGLOOM_KAFKA__SASL_USERNAME": "u"}
 
 
@@ -233,6 +234,18 @@ def test_all_mistakes_come_at_once(tmp_path: Path) -> None:
         ({"LOGLOOM_TOPIC_PATTERN": "(a)"}, "holds a group"),
         ({"LOGLOOM_TOPICS": "t", "LOGLOOM_KAFKA__SASL_MECHANISM": "PLAIN"}, "but security_protocol is PLAINTEXT"),
         (
+            _ONCE | {"LOGLOOM_KAFKA__ENABLE_IDEMPOTENCE": "no"},
+            "(LOGLOOM_KAFKA__DELIVERY): false, but delivery is exactly-once; it needs true",
+        ),
+        (
+            _ONCE | {"LOGLOOM_KAFKA__ISOLATION_LEVEL": "read_uncommitted"},
+            "(LOGLOOM_KAFKA__DELIVERY): read_uncommitted, but delivery is exactly-once; it needs read_committed",
+        ),
+        (
+            _ONCE | {"LOGLOOM_TRANSPORT": "faust"},
+            "faust, but kafka.delivery is exactly-once; it needs columns",
+        ),
+        (
             {"LOGLOOM_TOPICS": "t", "LOGLOOM_KAFKA__SECURITY_PROTOCOL": "sasl_ssl"} | _SASL,
             "kafka.sasl_password (LOGLOOM_KAFKA__SASL_PASSWORD): not set, and security_protocol is SASL_SSL",
         ),
@@ -383,7 +396,7 @@ def test_every_setting_is_described() -> None:
     """The table names every setting with a default, what is allowed and a meaning."""
     rows = [line for line in describe().splitlines() if line.startswith("| `")]
     names = [row.split("|")[1].strip(" `") for row in rows]
-    assert len(rows) == 84
+    assert len(rows) == 87
     assert {"bootstrap_servers", "topic_pattern", "parameter_names", "port"} <= set(names)
     assert all(len([cell for cell in row.split(" | ") if cell.strip(" |")]) == 5 for row in rows)
 

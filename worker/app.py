@@ -9,9 +9,10 @@ nothing that is not acknowledged is committed, and the next worker reads it agai
 import asyncio
 import logging
 import signal
+import uuid
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal, Protocol, cast
@@ -23,9 +24,12 @@ from worker.errors import DeliveryFailed, WrongSettings
 from worker.transport.acknowledgements import Acknowledge
 from worker.transport.batches import FetchedBatch, TopicPartition, join_batches
 from worker.transport.consumer import Fetching, RecordBatchConsumer, RecordBatchTransport, SourceApp, StockTransport
+from worker.transport.group_offsets import Membership
+from worker.transport.outlet import Direct, Outlet
 from worker.transport.positions import Position
 from worker.transport.producer import RecordBatchProducer
 from worker.transport.subscriptions import Subscription, Subscriptions
+from worker.transport.transactions import Transactions
 
 _log = logging.getLogger(__name__)
 
@@ -67,8 +71,9 @@ class BatchProcessor(Protocol):
         """
 
 
-#: Makes the processors, by source, and whatever they need; leaves when the worker is done with them.
-Pipelines = Callable[[RecordBatchProducer, Fail], AbstractAsyncContextManager[Mapping[str, BatchProcessor]]]
+#: Makes the processors, by source, and whatever they need; leaves when the worker is done with them. The outlet takes
+#: the output of batches, the producer what belongs to none.
+Pipelines = Callable[[RecordBatchProducer, Outlet, Fail], AbstractAsyncContextManager[Mapping[str, BatchProcessor]]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,6 +91,9 @@ class AppSettings:
     client_id: str = "logloom"
     #: Name of this member for static membership: a restart within the session timeout moves no partitions.
     group_instance_id: str | None = None
+    #: Write output and offsets in transactions, each open so long at most.
+    is_exactly_once: bool = False
+    transaction_interval_seconds: float = 0.1
     read_committed: bool = True
     #: Where to begin in a partition with no committed offset.
     offset_reset: Literal["earliest", "latest"] = "earliest"
@@ -249,18 +257,11 @@ class WorkerApp:
         return 0 if self._failure is None else 1
 
     async def _serve(self) -> None:
-        settings = self.settings
-        producer = RecordBatchProducer(
-            settings.bootstrap_servers.split(","),
-            client_id=settings.client_id,
-            delivery_seconds=settings.delivery_seconds,
-            is_idempotent=settings.is_idempotent,
-            max_bytes_in_flight=settings.max_produce_bytes_in_flight,
-            compression=settings.record_compression,
-            max_record_bytes=settings.max_record_bytes,
-            security=dict(settings.producer_security),
-        )
-        async with producer, self._pipelines(producer, self.fail) as self._processors:
+        async with (
+            self._producer() as producer,
+            self._outlet(producer) as outlet,
+            self._pipelines(producer, outlet, self.fail) as self._processors,
+        ):
             missing = set(self._subscriptions.sources) - self._processors.keys()
             if missing:
                 raise WrongSettings(f"there is no processor for the sources {sorted(missing)}")
@@ -268,6 +269,44 @@ class WorkerApp:
             await self._run_faust(self._faust)
             if self._failure is not None:
                 raise self._failure
+
+    def _producer(self, transactional_id: str | None = None) -> RecordBatchProducer:
+        settings = self.settings
+        return RecordBatchProducer(
+            settings.bootstrap_servers.split(","),
+            client_id=settings.client_id,
+            delivery_seconds=settings.delivery_seconds,
+            is_idempotent=settings.is_idempotent,
+            max_bytes_in_flight=settings.max_produce_bytes_in_flight,
+            compression=settings.record_compression,
+            max_record_bytes=settings.max_record_bytes,
+            transactional_id=transactional_id,
+            # Nobody sees what a dead worker left open, nor what stands behind it, before this.
+            transaction_seconds=settings.session_timeout_seconds,
+            security=dict(settings.producer_security),
+        )
+
+    @asynccontextmanager
+    async def _outlet(self, producer: RecordBatchProducer) -> AsyncIterator[Outlet]:
+        """Give where batches write.
+
+        With static membership the transactional ids are static too, and a restarted worker ends at once what its
+        predecessor left open. Else they are new each time; the group's generation keeps a former owner out either way.
+        """
+        settings = self.settings
+        if not settings.is_exactly_once:
+            yield Direct(producer)
+            return
+        member = settings.group_instance_id or uuid.uuid4().hex
+        producers = [self._producer(f"logloom-{settings.group}-{member}-{number}") for number in range(2)]
+
+        def membership() -> Membership:
+            return cast("RecordBatchConsumer", cast("SourceApp", self._faust).consumer).membership()
+
+        async with Transactions(
+            producers, member=membership, interval_seconds=settings.transaction_interval_seconds, fail=self.fail
+        ) as transactions:
+            yield transactions
 
     async def _run_faust(self, app: SourceApp) -> None:
         starting = asyncio.create_task(app.start())
@@ -303,6 +342,7 @@ class WorkerApp:
             subscriptions=self._subscriptions,
             drain=self._drain,
             drain_seconds=settings.drain_seconds,
+            is_exactly_once=settings.is_exactly_once,
             read_committed=settings.read_committed,
             max_partition_bytes_in_flight=settings.max_partition_bytes_in_flight,
             max_bytes_in_flight=settings.max_bytes_in_flight,

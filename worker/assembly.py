@@ -31,6 +31,7 @@ from worker.parsing.stream import Stream
 from worker.pipeline import Outputs, Pipeline, SourcePath
 from worker.settings import Settings, Source
 from worker.transport.batches import TopicPartition
+from worker.transport.outlet import Outlet
 from worker.transport.producer import RecordBatchProducer
 from worker.transport.security import consumer_credentials, producer_security
 from worker.transport.subscriptions import Subscription
@@ -56,6 +57,9 @@ def app_settings(settings: Settings) -> AppSettings:
         written_topics=settings.own_topics,
         transport="faust" if settings.transport == "faust" else "batches",
         client_id=kafka.client_id,
+        group_instance_id=kafka.group_instance_id,
+        is_exactly_once=kafka.delivery == "exactly-once",
+        transaction_interval_seconds=kafka.transaction_interval_ms / 1000,
         read_committed=kafka.isolation_level == "read_committed",
         offset_reset=kafka.auto_offset_reset,
         session_timeout_seconds=kafka.session_timeout_ms / 1000,
@@ -146,7 +150,7 @@ class Assembly:
         except WrongModel as exc:
             raise WrongModel(f"sources.{source.name}.prompt: {exc}") from exc
 
-    async def open(self, stack: AsyncExitStack, producer: RecordBatchProducer, fail: Fail) -> None:
+    async def open(self, stack: AsyncExitStack, producer: RecordBatchProducer, outlet: Outlet, fail: Fail) -> None:
         """Load the model, connect to Redis, warm the caches, and make a pipeline per source."""
         model = self.settings.model
         if model.path is not None:
@@ -178,7 +182,7 @@ class Assembly:
         for of_scope in misses.values():
             await self._warm_up(of_scope)
         for source in self.settings.sources.values():
-            self.pipelines[source.name] = self._pipeline(source, misses[source.scope], producer, fail)
+            self.pipelines[source.name] = self._pipeline(source, misses[source.scope], outlet, fail)
         if self.store is not None:
             _keep_running(stack, self._listen(self.store, misses), fail)
 
@@ -260,7 +264,7 @@ class Assembly:
             except StoreUnavailable:
                 self.metrics.redis_failed("restore")  # what Redis lost waits in the store and goes along later
 
-    def _pipeline(self, source: Source, misses: Misses, producer: RecordBatchProducer, fail: Fail) -> Pipeline:
+    def _pipeline(self, source: Source, misses: Misses, outlet: Outlet, fail: Fail) -> Pipeline:
         settings = self.settings
         multiline = settings.multiline
         is_joined = multiline.enabled if source.multiline is None else source.multiline
@@ -286,9 +290,9 @@ class Assembly:
         return Pipeline(
             path=path,
             envelope=envelope_of(source, settings),
-            joiner=Joiner(limits=limits, multiline=is_joined),
+            joiner=Joiner(limits=limits, multiline=is_joined, by_record=settings.kafka.delivery == "exactly-once"),
             outputs=outputs,
-            producer=producer,
+            outlet=outlet,
             metrics=self.metrics,
             fail=fail,
             max_wait_seconds=multiline.seconds,
@@ -300,11 +304,13 @@ def assemble(settings: Settings) -> WorkerApp:
     metrics = Metrics(sources=settings.sources)
 
     @asynccontextmanager
-    async def pipelines(producer: RecordBatchProducer, fail: Fail) -> AsyncIterator[Mapping[str, Pipeline]]:
+    async def pipelines(
+        producer: RecordBatchProducer, outlet: Outlet, fail: Fail
+    ) -> AsyncIterator[Mapping[str, Pipeline]]:
         assembly = Assembly(settings=settings, metrics=metrics)
         async with AsyncExitStack() as stack:
             await _serve_health(stack, settings, metrics, app)
-            await assembly.open(stack, producer, fail)
+            await assembly.open(stack, producer, outlet, fail)
             _keep_running(stack, _watch(app, assembly), fail)
             yield assembly.pipelines
 

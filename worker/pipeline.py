@@ -28,8 +28,9 @@ from worker.parsing.fields import FieldReader
 from worker.parsing.headers import HeaderFormat
 from worker.transport.acknowledgements import Acknowledge
 from worker.transport.batches import FetchedBatch, TopicPartition, read_records
+from worker.transport.outlet import Outlet, Sender
 from worker.transport.positions import Position
-from worker.transport.producer import Delivery, RecordBatchProducer
+from worker.transport.producer import Delivery
 
 #: Envelopes that hold a raw log each, of however many lines: nothing is joined to them.
 _WHOLE_LOGS = frozenset({"syslog", "otlp"})
@@ -206,7 +207,7 @@ class Pipeline:
         envelope: Envelope,
         joiner: Joiner,
         outputs: Outputs,
-        producer: RecordBatchProducer,
+        outlet: Outlet,
         metrics: Metrics,
         fail: Callable[[BaseException], None],
         max_wait_seconds: float = 1.0,
@@ -217,7 +218,7 @@ class Pipeline:
         self._envelope = envelope
         self._joiner = joiner
         self._outputs = outputs
-        self._producer = producer
+        self._outlet = outlet
         self._metrics = metrics
         self._fail = fail
         self._max_wait_seconds = max_wait_seconds
@@ -251,6 +252,7 @@ class Pipeline:
         async with progress.turn:
             if progress.flushing is not None:
                 progress.flushing.cancel()
+            self._outlet.hasten()
             if progress.settled is not None:
                 await progress.settled
             self._joiner.forget(partition)
@@ -295,7 +297,7 @@ class Pipeline:
         texts, records = joined.texts, joined.records
         progress.is_holding = bool(joined.held.size)
         position = progress.resumed.followed(progress.open[-1].next_offset, joined.held.tolist())
-        sends: list[asyncio.Task[Delivery]] = []
+        encoded: Sequence[EncodedBatch] = ()
         events = size_bytes = covered = 0
         times = np.empty(0, np.int64)
         if texts.length.size:
@@ -314,22 +316,24 @@ class Pipeline:
                 (oversized, TooLarge.reason, too_large),
             ):
                 dead += [letter for row in failed for letter in self._letters(partition, joined, row, reason, error)]
-            for record_batch in encoded:
-                sends.append(await self._producer.send(self._outputs.topic, partition.partition, record_batch))
-                size_bytes += len(record_batch.data)
+            size_bytes = sum(len(record_batch.data) for record_batch in encoded)
             is_event = (rows.matches.template >= 0) & (texts.length >= 0)
             is_event[oversized] = False
             events, covered = int(is_event.sum()), int(joined.covers[is_event].sum())
             times = records.timestamp[texts.record[is_event]]
             self._metrics.looked_up(self.path.name, rows.matches.tier[is_event])
             self._metrics.typed(self.path.name, rows.types)
-        sends += [await self._bury(letter) for letter in dead]
+        writing = await self._outlet.enter()
+        sends = [await writing.sender.send(self._outputs.topic, partition.partition, batch) for batch in encoded]
+        sends += [await self._bury(writing.sender, letter) for letter in dead]
         before = progress.settled
 
         async def settle() -> None:
+            await asyncio.gather(*sends)
+            writing.leave(partition, position)
             if before is not None:
                 await before
-            await asyncio.gather(*sends)
+            await writing.committed()
             self.counts.events += events
             self.counts.records_in_events += covered
             self.counts.dead += len(dead)
@@ -399,9 +403,9 @@ class Pipeline:
             await self._emit(partition, progress, self._joiner.flush(partition, now=time.monotonic()), [])
             self._flush_later(partition, progress)
 
-    def _bury(self, letter: DeadLetter) -> Awaitable[asyncio.Task[Delivery]]:
+    def _bury(self, sender: Sender, letter: DeadLetter) -> Awaitable[asyncio.Task[Delivery]]:
         letter = letter.fitted(self._outputs.max_batch_bytes)
-        return self._producer.send_record(
+        return sender.send_record(
             self._outputs.dead_letter_topic,
             None,
             letter.key,

@@ -57,6 +57,7 @@ def parts(arguments: argparse.Namespace, broker: _Broker) -> Mapping[str, Part]:
         ),
         "memory": lambda: memory.memory(broker(), records=records, model=model),
         "settling": lambda: pipelines.settling(broker(), records=records, repeats=repeats, model=model),
+        "delivery": lambda: pipelines.delivery(broker(), records=records, repeats=repeats, model=model),
         "throughput": lambda: pipelines.throughput(broker(), records=records, repeats=repeats, model=model),
     }
 

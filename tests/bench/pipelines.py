@@ -116,22 +116,32 @@ def run_worker(broker: KafkaBroker, source: str, records: int, model: str, **set
 
 def settling(broker: KafkaBroker, *, records: int, repeats: int, model: str) -> Iterator[Figure]:
     """Run the worker with and without the settling of templates, in turn."""
+    off, on = _in_turn(broker, records, repeats, model, LOGLOOM_STREAM__ENABLED=("false", "true"))
+    yield from _figures("without settling", off)
+    yield from _figures("with settling", on)
+    values = tuple(one.cpu_us_per_record / other.cpu_us_per_record for one, other in zip(on, off, strict=True))
+    yield Figure(name="CPU with settling over CPU without", unit="times", values=values, at_most=1.1)
+
+
+def delivery(broker: KafkaBroker, *, records: int, repeats: int, model: str) -> Iterator[Figure]:
+    """Run the worker with at-least-once and with exactly-once, in turn."""
+    kinds = ("at-least-once", "exactly-once")
+    least, once = _in_turn(broker, records, repeats, model, LOGLOOM_KAFKA__DELIVERY=kinds)
+    yield from _figures(kinds[0], least)
+    yield from _figures(kinds[1], once)
+    values = tuple(one.records_per_second / other.records_per_second for one, other in zip(once, least, strict=True))
+    yield Figure(name="throughput with exactly-once over at-least-once", unit="times", values=values, at_least=0.7)
+
+
+def _in_turn(
+    broker: KafkaBroker, records: int, repeats: int, model: str, **setting: tuple[str, ...]
+) -> Iterator[list[Pace]]:
+    """Run the worker with each value of one setting, by variable, `repeats` times in turn; the paces of each value."""
+    ((name, values),) = setting.items()
     source = broker.new_topic("raw", PARTITIONS)
     fill(broker, source, block_store(records))
-    paces: dict[str, list[Pace]] = {"false": [], "true": []}
-    for _ in range(repeats):
-        for is_on, found in paces.items():
-            found.append(run_worker(broker, source, records, model, LOGLOOM_STREAM__ENABLED=is_on))
-    yield from _figures("without settling", paces["false"])
-    yield from _figures("with settling", paces["true"])
-    yield Figure(
-        name="CPU with settling over CPU without",
-        unit="times",
-        values=tuple(
-            on.cpu_us_per_record / off.cpu_us_per_record for on, off in zip(paces["true"], paces["false"], strict=True)
-        ),
-        at_most=1.1,
-    )
+    paces = [[run_worker(broker, source, records, model, **{name: value}) for value in values] for _ in range(repeats)]
+    return (list(found) for found in zip(*paces, strict=True))
 
 
 def throughput(broker: KafkaBroker, *, records: int, repeats: int, model: str) -> Iterator[Figure]:

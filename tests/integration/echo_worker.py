@@ -17,18 +17,20 @@ from worker.columns.layout import Events
 from worker.columns.records import write_record_batches
 from worker.transport.acknowledgements import Acknowledge
 from worker.transport.batches import FetchedBatch, TopicPartition, read_records
-from worker.transport.producer import Delivery, RecordBatchProducer
+from worker.transport.outlet import Outlet
+from worker.transport.positions import Position
+from worker.transport.producer import RecordBatchProducer
 from worker.transport.subscriptions import Subscription
 
 
 class Echo:
     """Sends keys, values, headers and timestamps on, to the same partition of another topic."""
 
-    def __init__(self, producer: RecordBatchProducer, output: str, fail: Fail) -> None:
-        self._producer = producer
+    def __init__(self, outlet: Outlet, output: str, fail: Fail) -> None:
+        self._outlet = outlet
         self._output = output
         self._fail = fail
-        self._in_flight: set[asyncio.Task[Delivery]] = set()
+        self._in_flight: set[asyncio.Task[None]] = set()
 
     async def process(self, batch: FetchedBatch, acknowledge: Acknowledge) -> None:
         """Decode, encode and send `batch`; acknowledge it when the broker has all of it."""
@@ -36,24 +38,27 @@ class Echo:
         events = Events(records.buffer, records.value_start, records.value_length)
         rows = np.arange(records.offset.size)
         encoded = write_record_batches(events, records, rows, compression="none", max_bytes=900_000)
-        deliveries = [await self._producer.send(self._output, batch.partition, one) for one in encoded]
-        waiting = set(deliveries)
+        writing = await self._outlet.enter()
+        deliveries = [await writing.sender.send(self._output, batch.partition, one) for one in encoded]
 
-        def settle(delivery: asyncio.Task[Delivery]) -> None:
-            self._in_flight.discard(delivery)
-            waiting.discard(delivery)
-            error = None if delivery.cancelled() else delivery.exception()
-            if error is not None:
-                self._fail(error)
-            elif not waiting and not delivery.cancelled():
-                acknowledge(batch.next_offset)
+        async def settle() -> None:
+            await asyncio.gather(*deliveries)
+            writing.leave(batch.topic_partition, Position.at(batch.next_offset))
+            await writing.committed()
+            acknowledge(batch.next_offset)
 
-        for delivery in deliveries:
-            self._in_flight.add(delivery)
-            delivery.add_done_callback(settle)
+        settling = asyncio.create_task(settle())
+        self._in_flight.add(settling)
+        settling.add_done_callback(self._settled)
+
+    def _settled(self, settling: asyncio.Task[None]) -> None:
+        self._in_flight.discard(settling)
+        if not settling.cancelled() and (error := settling.exception()) is not None:
+            self._fail(error)
 
     async def drain(self, partitions: frozenset[TopicPartition]) -> None:
         """Wait until nothing is in flight, of whichever partition."""
+        self._outlet.hasten()
         while self._in_flight:
             await asyncio.wait(set(self._in_flight))
 
@@ -62,8 +67,12 @@ def echo_app(settings: AppSettings, output: str) -> WorkerApp:
     """Return a worker that echoes all its sources to `output`."""
 
     @asynccontextmanager
-    async def pipelines(producer: RecordBatchProducer, fail: Fail) -> AsyncIterator[Mapping[str, BatchProcessor]]:
-        echo = Echo(producer, output, fail)
+    async def pipelines(
+        producer: RecordBatchProducer,
+        outlet: Outlet,
+        fail: Fail,
+    ) -> AsyncIterator[Mapping[str, BatchProcessor]]:
+        echo = Echo(outlet, output, fail)
         yield {subscription.source: echo for subscription in settings.subscriptions}
 
     return WorkerApp(settings, pipelines)

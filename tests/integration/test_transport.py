@@ -15,7 +15,7 @@ from aiokafka.errors import CommitFailedError, GroupAuthorizationFailedError
 from tests.integration.echo_worker import echo_app
 from tests.kafka_broker import KafkaBroker
 from tests.transport.record_batches import encode
-from worker.app import AppSettings, BatchProcessor, Fail, WorkerApp
+from worker.app import AppSettings, BatchProcessor, WorkerApp
 from worker.columns.records import EncodedBatch
 from worker.errors import DeliveryFailed
 from worker.transport.acknowledgements import Acknowledge
@@ -103,7 +103,7 @@ class Recorder:
         """Return an app that gives everything to this processor."""
 
         @asynccontextmanager
-        async def pipelines(producer: RecordBatchProducer, fail: Fail) -> AsyncIterator[Mapping[str, BatchProcessor]]:
+        async def pipelines(*_: object) -> AsyncIterator[Mapping[str, BatchProcessor]]:
             yield {subscription.source: self for subscription in settings.subscriptions}
 
         return WorkerApp(settings, pipelines)
@@ -246,7 +246,7 @@ async def test_topics_that_appear_later_are_read(kafka: KafkaBroker) -> None:
     settings = settings_of(kafka, name, subscriptions=subscriptions, written_topics=frozenset({output}))
 
     @asynccontextmanager
-    async def pipelines(producer: RecordBatchProducer, fail: Fail) -> AsyncIterator[Mapping[str, BatchProcessor]]:
+    async def pipelines(*_: object) -> AsyncIterator[Mapping[str, BatchProcessor]]:
         yield recorders
 
     app = WorkerApp(settings, pipelines)

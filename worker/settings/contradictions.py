@@ -14,6 +14,7 @@ _WILDCARD = "<*>"
 def find(settings: Settings, *, needs_sources: bool) -> Iterator[Mistake]:
     """Give every contradiction; with `needs_sources`, nothing to read is one."""
     yield from _security(settings)
+    yield from _delivery(settings)
     yield from _times(settings)
     yield from _sizes(settings)
     yield from _outputs(settings)
@@ -51,6 +52,20 @@ def _security(settings: Settings) -> Iterator[Mistake]:
         yield Mistake(paths=(("kafka", "ssl_certificate_location"),), text="not set, though its key is")
     if settings.redis.password is not None and settings.redis.url is None:
         yield Mistake(paths=(("redis", "url"),), text="not set, though its password is")
+
+
+def _delivery(settings: Settings) -> Iterator[Mistake]:
+    kafka = settings.kafka
+    if kafka.delivery != "exactly-once":
+        return
+    for name, needed in (("enable_idempotence", True), ("isolation_level", "read_committed")):
+        found = getattr(kafka, name)
+        if found != needed:
+            text = f"{str(found).lower()}, but delivery is exactly-once; it needs {str(needed).lower()}"
+            yield Mistake(paths=(("kafka", name), ("kafka", "delivery")), text=text)
+    if settings.transport == "faust":
+        text = "faust, but kafka.delivery is exactly-once; it needs columns"
+        yield Mistake(paths=(("transport",), ("kafka", "delivery")), text=text)
 
 
 def _times(settings: Settings) -> Iterator[Mistake]:

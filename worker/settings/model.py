@@ -48,6 +48,12 @@ class Kafka(Group):
     """Consumer group. Workers of one group share the partitions."""
     client_id: Text = "logloom"
     """How this worker is called in the broker's logs and quotas."""
+    group_instance_id: Maybe[Text] = None
+    """Name of this member of the group, none like it: a restart within the session timeout moves no partitions."""
+    delivery: Lower[Literal["at-least-once", "exactly-once"]] = "at-least-once"
+    """May readers of committed records see an event twice after a fault? Exactly-once needs Kafka 2.5 or newer."""
+    transaction_interval_ms: Annotated[int, Field(ge=1, le=60_000)] = 100
+    """With exactly-once, how long output is put into one transaction; readers of committed records see it then."""
     security_protocol: Upper[Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]] = "PLAINTEXT"
     """How connections are protected."""
     sasl_mechanism: Maybe[Upper[Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]]] = None

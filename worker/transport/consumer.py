@@ -23,10 +23,12 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 from mode.threads import WorkerThread
 
+from worker.errors import DeliveryFailed
 from worker.transport.acknowledgements import Acknowledgements
 from worker.transport.batches import FetchedBatch, TopicPartition
+from worker.transport.group_offsets import Membership
 from worker.transport.positions import Position
-from worker.transport.seam import BatchConsumer, check_version, positions_of
+from worker.transport.seam import BatchConsumer, StableBatchConsumer, check_version, membership_of, positions_of
 from worker.transport.subscriptions import Subscriptions
 
 _log = logging.getLogger(__name__)
@@ -47,6 +49,8 @@ class Fetching:
     drain: Callable[[frozenset[TopicPartition]], Awaitable[bool]]
     #: Longest wait for `drain`; what is not done by then is read again by whoever gets the partition.
     drain_seconds: float = 30.0
+    #: Are offsets part of transactions (`transactions.py`)? Then they are not committed here.
+    is_exactly_once: bool = False
     #: See only records of committed transactions?
     read_committed: bool = True
     #: A partition with more bytes in flight is not fetched; one fetch may overshoot.
@@ -216,8 +220,13 @@ class StockConsumer(driver.Consumer):
             async with asyncio.timeout(fetching.drain_seconds):
                 return await fetching.drain(held)
         except TimeoutError:
+            text = f"not finished after {fetching.drain_seconds:.0f} s; it will be read again: {sorted(held)}"
+            if fetching.is_exactly_once:
+                # What goes on would be written in the name of the new generation, beside the next owner's.
+                await self.crash(DeliveryFailed(text))
+                return False
             # Not an error: the partitions' next owner reads again from the last commit.
-            _log.warning("not finished after %.0f s; it will be read again: %s", fetching.drain_seconds, sorted(held))
+            _log.warning(text)
             return True
 
 
@@ -233,6 +242,12 @@ class RecordBatchConsumer(StockConsumer):
         #: What is in flight, and what of it may be committed.
         self.acknowledgements = Acknowledgements(on_room=self._room.set)
         super().__init__(*args, **kwargs)
+        if self.app.fetching.is_exactly_once:
+            self.Client = StableBatchConsumer  # type: ignore[misc]
+
+    def membership(self) -> Membership:
+        """Tell who this worker is in its group."""
+        return membership_of(self._thread._ensure_consumer())  # noqa: SLF001 - Faust's own way to it
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """Open a ledger per partition, then let Faust go on."""
@@ -252,16 +267,21 @@ class RecordBatchConsumer(StockConsumer):
             await self.force_commit()
 
     async def force_commit(self, topics: object = None, start_new_transaction: bool = True) -> bool:  # noqa: ARG002
-        """Commit what the ledgers allow; say whether something was. Exactly-once would hand these offsets elsewhere.
+        """Commit what the ledgers allow; say whether something was. With exactly-once it is committed already.
 
         A commit that fails is not noted: the offsets stay committable.
         """
         async with self._commit_lock:
             positions = self.acknowledgements.committable()
-            if not positions or not await self._commit({TP(*partition): at for partition, at in positions.items()}):
+            if not positions or not await self._is_committed(positions):
                 return False
             self.acknowledgements.committed(positions)
             return True
+
+    async def _is_committed(self, positions: Mapping[TopicPartition, Position]) -> bool:
+        if self.app.fetching.is_exactly_once:
+            return True
+        return bool(await self._commit({TP(*partition): position for partition, position in positions.items()}))
 
     def lag(self) -> dict[TopicPartition, int]:
         """Return how many offsets lie between what is done and the end, per partition that had a commit."""

@@ -11,13 +11,12 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
-from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError, KafkaTimeoutError
 
 from worker.columns.records import EncodedBatch
 from worker.errors import DeliveryFailed
 from worker.transport.batches import TopicPartition
-from worker.transport.seam import EncodedBatchBuilder, check_version, give_up
+from worker.transport.seam import EncodedBatchBuilder, GroupProducer, check_version, give_up
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,8 +32,7 @@ class Delivery:
 class RecordBatchProducer:
     """An idempotent producer, acks=all. To be made and used in one running event loop.
 
-    `transactional_id` makes every batch part of a transaction: the seam for exactly-once. Beginning and ending them is
-    the caller's, through `client`.
+    `transactional_id` makes every batch part of a transaction, which `Transactions` begins and ends through `client`.
     """
 
     def __init__(
@@ -49,6 +47,7 @@ class RecordBatchProducer:
         compression: str | None = None,
         max_record_bytes: int = 1 << 20,
         transactional_id: str | None = None,
+        transaction_seconds: float = 60.0,
         is_idempotent: bool = True,
         security: dict[str, Any] | None = None,
     ) -> None:
@@ -76,12 +75,13 @@ class RecordBatchProducer:
         self._failure: DeliveryFailed | None = None
         self._closed = False
         #: aiokafka's own producer.
-        self.client = AIOKafkaProducer(
+        self.client = GroupProducer(
             bootstrap_servers=bootstrap_servers,
             client_id=client_id,
             acks="all",
             enable_idempotence=is_idempotent or self._transactional,
             transactional_id=transactional_id,
+            transaction_timeout_ms=int(transaction_seconds * 1000),
             request_timeout_ms=int(request_seconds * 1000),
             compression_type=compression,
             max_request_size=max_record_bytes,

@@ -17,10 +17,20 @@ from types import FunctionType
 from typing import Any, Final, cast
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
+from aiokafka.client import CoordinationType
 from aiokafka.consumer import consumer as consumer_module
 from aiokafka.consumer import fetcher as fetcher_module
 from aiokafka.consumer.fetcher import READ_COMMITTED, Fetcher, PartitionRecords
 from aiokafka.consumer.group_coordinator import GroupCoordinator
+from aiokafka.errors import (
+    CommitFailedError,
+    CoordinatorLoadInProgressError,
+    IllegalGenerationError,
+    NotCoordinatorError,
+    UnknownMemberIdError,
+    for_code,
+)
+from aiokafka.producer.sender import Sender, TxnOffsetCommitHandler
 from aiokafka.record.control_record import ABORT_MARKER, ControlRecord
 from aiokafka.record.default_records import DefaultRecordBatch
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
@@ -28,10 +38,15 @@ from aiokafka.structs import OffsetAndMetadata, TopicPartition
 from worker.columns.records import EncodedBatch
 from worker.errors import CorruptRecordBatch, WrongSettings
 from worker.transport.batches import FetchedBatch, RawBatch, split_batches
+from worker.transport.group_offsets import CommitRequest, CommitResponse, FetchRequest, FetchResponse, Membership
 from worker.transport.positions import Position
 
 #: The versions whose private parts were read and tested.
 SUPPORTED: Final = "0.14."
+#: Error codes that aiokafka does not know: offsets of a transaction that is not decided; a static member's successor.
+_UNSTABLE, _FENCED_INSTANCE = 88, 82
+#: What says that the group went on without a member.
+_PUT_OUT = {IllegalGenerationError.errno, UnknownMemberIdError.errno, _FENCED_INSTANCE}
 
 
 def check_version() -> None:
@@ -159,12 +174,32 @@ class PositionCoordinator(GroupCoordinator):
     async def _do_fetch_commit_offsets(
         self, partitions: Iterable[TopicPartition]
     ) -> dict[TopicPartition, OffsetAndMetadata]:
-        committed: dict[TopicPartition, OffsetAndMetadata] = await super()._do_fetch_commit_offsets(partitions)
+        partitions = set(partitions)
+        committed = await self._committed(partitions)
         for partition in partitions:
             self.positions.pop(partition, None)
         for partition, (offset, metadata) in committed.items():
             self.positions[partition] = Position.read(offset, metadata)
         return committed
+
+    async def _committed(self, partitions: set[TopicPartition]) -> dict[TopicPartition, OffsetAndMetadata]:
+        committed: dict[TopicPartition, OffsetAndMetadata] = await super()._do_fetch_commit_offsets(partitions)
+        return committed
+
+
+class StableCoordinator(PositionCoordinator):
+    """The same for exactly-once: an offset counts when its transaction is decided."""
+
+    async def _committed(self, partitions: set[TopicPartition]) -> dict[TopicPartition, OffsetAndMetadata]:
+        response: FetchResponse = await self._send_req(FetchRequest(self.group_id, partitions))
+        codes = {response.error_code, *(code for _, _, code in response.offsets)} - {0}
+        if codes & {_UNSTABLE, CoordinatorLoadInProgressError.errno}:
+            raise CoordinatorLoadInProgressError  # asked again in a while
+        for code in codes:
+            if code == NotCoordinatorError.errno:
+                self.coordinator_dead()
+            raise for_code(code)
+        return {partition: committed for partition, committed, _ in response.offsets if committed.offset >= 0}
 
 
 class BatchConsumer(AIOKafkaConsumer):
@@ -172,6 +207,25 @@ class BatchConsumer(AIOKafkaConsumer):
 
     start = _with_globals(
         consumer_module.AIOKafkaConsumer.start, Fetcher=BatchFetcher, GroupCoordinator=PositionCoordinator
+    )
+
+
+class StableBatchConsumer(BatchConsumer):
+    """The same, which begins behind offsets whose transaction is being committed."""
+
+    start = _with_globals(
+        consumer_module.AIOKafkaConsumer.start, Fetcher=BatchFetcher, GroupCoordinator=StableCoordinator
+    )
+
+
+def membership_of(consumer: AIOKafkaConsumer) -> Membership:
+    """Tell who `consumer` is in its group."""
+    coordinator = consumer._coordinator  # noqa: SLF001 - this module is the place for it
+    return Membership(
+        group=coordinator.group_id,
+        generation=coordinator.generation,
+        member_id=coordinator.member_id,
+        instance_id=coordinator._group_instance_id,  # noqa: SLF001
     )
 
 
@@ -215,6 +269,50 @@ class EncodedBatchBuilder:
 
     def _build(self) -> bytearray:
         return self._encoded.data
+
+
+class _OffsetsHandler(TxnOffsetCommitHandler):
+    """Puts offsets into a transaction in the name of a group's member."""
+
+    def __init__(self, sender: "_GroupSender", offsets: dict[TopicPartition, OffsetAndMetadata]) -> None:
+        super().__init__(sender, offsets, sender.member.group)
+        self._member = sender.member
+
+    def create_request(self) -> CommitRequest:
+        manager = self._sender._txn_manager  # noqa: SLF001
+        producer = manager.producer_id, manager.producer_epoch
+        return CommitRequest(manager.transactional_id, producer, self._member, self._offsets)
+
+    def handle_response(self, response: CommitResponse) -> float | None:
+        codes = {code for _, partitions in response.errors for _, code in partitions}
+        if codes & _PUT_OUT:
+            text = "another worker has its partitions: this one was put out of the group, or took too long"
+            self._sender._txn_manager.error_transaction(CommitFailedError(text))  # noqa: SLF001
+            return None
+        backoff: float | None = super().handle_response(response)
+        return backoff
+
+
+class _GroupSender(Sender):
+    """aiokafka's sender, whose transactions know the member that they commit for."""
+
+    member: Membership
+
+    async def _do_txn_offset_commit(self, offsets: dict[TopicPartition, OffsetAndMetadata], group_id: str) -> None:
+        node = await self._find_coordinator(CoordinationType.GROUP, group_id)
+        await _OffsetsHandler(self, offsets).do(node)
+
+
+class GroupProducer(AIOKafkaProducer):
+    """aiokafka's producer, whose transactions commit offsets for one member of a group in one generation."""
+
+    __init__ = _with_globals(AIOKafkaProducer.__init__, Sender=_GroupSender)
+
+    async def commit_positions(self, positions: Mapping[tuple[str, int], Position], member: Membership) -> None:
+        """Put `positions` into the open transaction. Raises CommitFailedError if another member has the partitions."""
+        offsets = {TopicPartition(*place): OffsetAndMetadata(at.offset, at.metadata) for place, at in positions.items()}
+        self._sender.member = member
+        await self.send_offsets_to_transaction(offsets, member.group)
 
 
 async def give_up(producer: AIOKafkaProducer) -> None:
