@@ -32,8 +32,10 @@ _PROPERTIES = """\
 process.roles=broker,controller
 node.id=1
 controller.quorum.bootstrap.servers=localhost:{controller_port}
-listeners=PLAINTEXT://localhost:{port},CONTROLLER://localhost:{controller_port}
-advertised.listeners=PLAINTEXT://localhost:{port}
+listeners={listeners},CONTROLLER://localhost:{controller_port}
+advertised.listeners={listeners}
+listener.security.protocol.map={protocols},CONTROLLER:PLAINTEXT
+inter.broker.listener.name=PLAINTEXT
 controller.listener.names=CONTROLLER
 log.dirs={folder}/log
 num.partitions=1
@@ -198,14 +200,23 @@ class GivenBroker(KafkaBroker):
 class JavaBroker(KafkaBroker):
     """Apache Kafka on this machine's Java: broker and controller in one process (KRaft)."""
 
-    def __init__(self) -> None:
+    def __init__(self, listeners: Mapping[str, str] | None = None, properties: Mapping[str, str] | None = None) -> None:
+        """Add `listeners` (name to security protocol) beside the one in plain text, and `properties`."""
         self._folder = Path(tempfile.mkdtemp(prefix="logloom-kafka-"))
         self._log = self._folder / "broker.log"
         self._properties = self._folder / "server.properties"
         self._process: subprocess.Popen[bytes] | None = None
-        port, controller_port = free_port(), free_port()
-        self.bootstrap = f"localhost:{port}"
-        settings = _PROPERTIES.format(port=port, controller_port=controller_port, folder=self._folder)
+        protocols = {"PLAINTEXT": "PLAINTEXT", **(listeners or {})}
+        #: host:port by the listener's name.
+        self.addresses = {name: f"localhost:{free_port()}" for name in protocols}
+        self.bootstrap = self.addresses["PLAINTEXT"]
+        settings = _PROPERTIES.format(
+            listeners=",".join(f"{name}://{address}" for name, address in self.addresses.items()),
+            protocols=",".join(f"{name}:{protocol}" for name, protocol in protocols.items()),
+            controller_port=free_port(),
+            folder=self._folder,
+        )
+        settings += "".join(f"{name}={value}\n" for name, value in (properties or {}).items())
         self._properties.write_text(settings)
 
     def start(self) -> None:

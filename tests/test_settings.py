@@ -13,6 +13,7 @@ from worker.settings.kinds import time_zone
 from worker.settings.model import Envelope
 
 _ONCE = {"LOGLOOM_TOPICS": "t", "LOGLOOM_KAFKA__DELIVERY": "exactly-once"}
+_OAUTHBEARER = {"LOGLOOM_KAFKA__SASL_MECHANISM": "OAUTHBEARER"}
 _SASL = {"LOGLOOM_KAFKA__SASL_MECHANISM": "PLAIN", "LOGLOOM_KAFKA__SASL_USERNAME": "u"}
 
 
@@ -249,7 +250,43 @@ def test_all_mistakes_come_at_once(tmp_path: Path) -> None:
             {"LOGLOOM_TOPICS": "t", "LOGLOOM_KAFKA__SECURITY_PROTOCOL": "sasl_ssl"} | _SASL,
             "kafka.sasl_password (LOGLOOM_KAFKA__SASL_PASSWORD): not set, and security_protocol is SASL_SSL",
         ),
+        (
+            {"LOGLOOM_TOPICS": "t", "LOGLOOM_KAFKA__SECURITY_PROTOCOL": "SASL_SSL"} | _OAUTHBEARER,
+            "(LOGLOOM_KAFKA__SASL_TOKEN_LOCATION): not set, and security_protocol is SASL_SSL",
+        ),
+        (
+            {
+                "LOGLOOM_TOPICS": "t",
+                "LOGLOOM_KAFKA__SECURITY_PROTOCOL": "SASL_SSL",
+                "LOGLOOM_KAFKA__SASL_TOKEN_LOCATION": __file__,
+                "LOGLOOM_KAFKA__SASL_PASSWORD": "p",
+            }
+            | _OAUTHBEARER,
+            "set, but sasl_mechanism is OAUTHBEARER, which does not use it",
+        ),
+        (
+            {
+                "LOGLOOM_TOPICS": "t",
+                "LOGLOOM_KAFKA__SECURITY_PROTOCOL": "SASL_SSL",
+                "LOGLOOM_KAFKA__SASL_TOKEN_LOCATION": __file__,
+                "LOGLOOM_KAFKA__SASL_PASSWORD": "p",
+            }
+            | _SASL,
+            "set, but sasl_mechanism is PLAIN, which does not use it",
+        ),
         ({"LOGLOOM_TOPICS": "t", "LOGLOOM_KAFKA__SSL_CA_LOCATION": "/no/such.pem"}, "no such file"),
+        (
+            {"LOGLOOM_TOPICS": "t", "LOGLOOM_REDIS__URL": "redis://h", "LOGLOOM_REDIS__SSL_CA_LOCATION": __file__},
+            "set, but TLS needs an address of rediss://",
+        ),
+        (
+            {"LOGLOOM_TOPICS": "t", "LOGLOOM_REDIS__URL": "rediss://h", "LOGLOOM_REDIS__SSL_KEY_LOCATION": __file__},
+            "redis.ssl_certificate_location (LOGLOOM_REDIS__SSL_CERTIFICATE_LOCATION): not set, though its key is",
+        ),
+        (
+            {"LOGLOOM_TOPICS": "t", "LOGLOOM_REDIS__SSL_CA_LOCATION": __file__},
+            "not set, though its ssl_ca_location is",
+        ),
         ({"LOGLOOM_TOPICS": "t", "LOGLOOM_KAFKA__HEARTBEAT_INTERVAL_MS": "20000"}, "more than a third of"),
         ({"LOGLOOM_TOPICS": "t", "LOGLOOM_LIMITS__MAX_RECORD_BYTES": "10"}, "is more than max_record_bytes, 10"),
         ({"LOGLOOM_TOPICS": "t", "LOGLOOM_REDIS__PASSWORD": "p"}, "not set, though its password is"),
@@ -396,7 +433,7 @@ def test_every_setting_is_described() -> None:
     """The table names every setting with a default, what is allowed and a meaning."""
     rows = [line for line in describe().splitlines() if line.startswith("| `")]
     names = [row.split("|")[1].strip(" `") for row in rows]
-    assert len(rows) == 87
+    assert len(rows) == 93
     assert {"bootstrap_servers", "topic_pattern", "parameter_names", "port"} <= set(names)
     assert all(len([cell for cell in row.split(" | ") if cell.strip(" |")]) == 5 for row in rows)
 

@@ -192,6 +192,7 @@ class Assembly:
             return None
         return TemplateStore.connect(
             redis.address,
+            tls=redis.tls,
             prefix=redis.prefix,
             parser_version=self.parser_version,
             scope_versions=versions,

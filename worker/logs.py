@@ -23,6 +23,8 @@ _SECRET_NAME = re.compile(r"(.*_)?(password|passwd|secret|token|credentials?|pri
 _ADDRESS_PASSWORD = re.compile(r"(://[^/@\s:]*:)[^/@\s]+@")
 #: Faust's and aiokafka's own information tells of each heartbeat and of each fetch.
 _CHATTY = ("aiokafka", "faust", "mode", "kafka", "asyncio", "aiohttp", "transformers", "urllib3")
+#: For debugging these tell each request, those with SASL's passwords and tokens too; and each step of a compilation.
+_NEVER_DEBUGGED = ("aiokafka.conn", "kafka.net", "kafka.protocol", "numba")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -126,6 +128,8 @@ def configure(
         library.handlers.clear()
         library.propagate = True
         library.setLevel(logging.DEBUG if level == "debug" else max(logging.WARNING, root.level))
+    for name in _NEVER_DEBUGGED:
+        logging.getLogger(name).setLevel(logging.INFO if level == "debug" else logging.NOTSET)
     logging.captureWarnings(capture=True)
     structlog.configure(
         processors=[

@@ -50,16 +50,21 @@ class WorkerProcess:
         except OSError:
             return 0
 
+    def scrape(self) -> str:
+        """Read its metrics as they are written."""
+        with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/metrics", timeout=30) as answer:
+            text: str = answer.read().decode()
+        return text
+
     def metrics(self) -> Counter[str]:
         """Read its metrics, each summed over its labels, and with each single label: `name{label="value"}`."""
         totals: Counter[str] = Counter()
-        with urllib.request.urlopen(f"http://127.0.0.1:{self._port}/metrics", timeout=5) as answer:
-            for line in answer.read().decode().splitlines():
-                if match := _SAMPLE.match(line):
-                    name, labels, value = match[1], match[2], int(float(match[3]))
-                    totals[name] += value
-                    for label in (labels or "").split(","):
-                        totals[f"{name}{{{label}}}"] += value
+        for line in self.scrape().splitlines():
+            if match := _SAMPLE.match(line):
+                name, labels, value = match[1], match[2], int(float(match[3]))
+                totals[name] += value
+                for label in (labels or "").split(","):
+                    totals[f"{name}{{{label}}}"] += value
         return totals
 
     def accounted(self) -> int:

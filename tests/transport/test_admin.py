@@ -1,8 +1,6 @@
 """How kafka-python is connected, and what becomes of its errors."""
 
-import socket
 import ssl
-from pathlib import Path
 
 import kafka.codec
 import pytest
@@ -15,8 +13,6 @@ from worker.transport.admin import (
     Admin,
     Deliveries,
     connection_options,
-    dial,
-    ssl_context,
     teach_compression,
     translated,
 )
@@ -40,32 +36,13 @@ def test_sasl_over_tls() -> None:
     assert (context.check_hostname, context.verify_mode) == (True, ssl.CERT_REQUIRED)
 
 
-def test_host_name_may_go_unchecked_but_not_the_certificate() -> None:
-    """A broker under another name is let through where that is wanted; a stranger's certificate never is."""
-    context = ssl_context(Kafka(security_protocol="SSL", ssl_check_hostname=False))
-    assert context is not None
-    assert (context.check_hostname, context.verify_mode) == (False, ssl.CERT_REQUIRED)
-
-
-def test_wrong_certificate_is_told_with_its_settings(tmp_path: Path) -> None:
-    """A file that is no certificate names the settings to look at."""
-    file = tmp_path / "ca.pem"
-    file.write_text("no certificate")
-    with pytest.raises(Unreachable, match=r"the TLS files can't be used: .*kafka.ssl_"):
-        ssl_context(Kafka(security_protocol="SSL", ssl_ca_location=file))
-
-
 def test_no_broker() -> None:
     """Brokers that take no connection are told at once, each with its reason, and the setting."""
     settings = Kafka(bootstrap_servers=("localhost:1", "no.such.host.invalid:9092"))
-    with pytest.raises(Unreachable, match=r"localhost:1: Connection refused; no.such.host.invalid:9092: .*BOOTSTRAP"):
+    with pytest.raises(
+        Unreachable, match=r"localhost:1 does not answer \(.*no.such.host.invalid:9092 does not answer \(.*BOOTSTRAP"
+    ):
         Admin(settings)
-
-
-def test_the_first_broker_need_not_be_there() -> None:
-    """One broker that answers is enough."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        dial(Kafka(bootstrap_servers=("localhost:1", f"127.0.0.1:{server.getsockname()[1]}")))
 
 
 @pytest.mark.parametrize(

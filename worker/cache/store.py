@@ -203,6 +203,7 @@ class TemplateStore:
         parser_version: str,
         scope_versions: Mapping[str, str] | None = None,
         password: str | None = None,
+        tls: Mapping[str, Any] | None = None,
         prefix: str = "logloom",
         connect_timeout_seconds: float = 0.5,
         timeout_seconds: float = 0.5,
@@ -213,6 +214,7 @@ class TemplateStore:
         """Connect, on first use, to `url` (`redis://`, `rediss://` or `unix://`).
 
         `scope_versions` gives the versions of scopes that have another than `parser_version`: those with a prompt.
+        `tls` goes to the client as it is (`ssl_ca_certs` and so on).
         """
 
         def client(answer_seconds: float, connections: int) -> Redis:
@@ -226,6 +228,7 @@ class TemplateStore:
                 # Once more for a connection that died in the pool; every call may be repeated. Never after a timeout.
                 retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
                 **({} if password is None else {"password": password}),
+                **(tls or {}),
             )
             return Redis.from_pool(pool)
 

@@ -1,15 +1,16 @@
 """What `logloom check` tries, one after the other; each gives a verdict and what to do. Prints nothing."""
 
-import math
 import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from worker.cache.permissions import ask
 from worker.errors import LogloomError, StoreUnavailable, Unreachable, WrongModel
 from worker.settings import Settings
 from worker.transport.admin import Admin
+from worker.transport.permissions import missing
 
 if TYPE_CHECKING:
     from worker.parsing.parser import EncoderParser
@@ -46,6 +47,7 @@ def _kafka(settings: Settings, admin: Admin, *, create_topics: bool) -> Iterator
     cluster = admin.cluster()
     text = f"{cluster.brokers} brokers at {', '.join(settings.kafka.bootstrap_servers)}, Kafka {cluster.version}"
     yield Finding(subject="broker", verdict="ok", text=text)
+    yield from _security(settings, admin)
     partitions = admin.partitions()
     read = {topic for topic in partitions if settings.source_of(topic) is not None}
     yield from _input_topics(settings, partitions, read)
@@ -58,6 +60,23 @@ def _kafka(settings: Settings, admin: Admin, *, create_topics: bool) -> Iterator
             yield Finding(subject=f"topic {topic}", verdict="ok", text=f"created with {widest} partitions")
     yield from _output_topics(settings, admin, partitions, widest)
     yield from _lag(settings, admin, read)
+
+
+def _security(settings: Settings, admin: Admin) -> Iterator[Finding]:
+    kafka = settings.kafka
+    if kafka.security_protocol == "SASL_PLAINTEXT" and not str(kafka.sasl_mechanism).startswith("SCRAM"):
+        secret = "token" if kafka.sasl_password is None else "password"
+        text = f"the {secret} goes over the network as it is"
+        yield Finding(subject="security", verdict="warn", text=text, advice="set kafka.security_protocol to SASL_SSL")
+    lacking = list(missing(admin, settings))
+    if lacking:
+        text = f"the broker denies the user what a worker needs: {'; '.join(lacking)}"
+        yield Finding(
+            subject="permissions",
+            verdict="fail",
+            text=text,
+            advice="add them by kafka-acls --add --allow-principal User:NAME",
+        )
 
 
 def _input_topics(settings: Settings, partitions: dict[str, int], read: set[str]) -> Iterator[Finding]:
@@ -117,37 +136,15 @@ def _redis(settings: Settings) -> Iterator[Finding]:
         yield Finding(subject="redis", verdict="warn", text="none: every worker learns by itself", advice=advice)
         return
     try:
-        milliseconds, version = _ping(settings)
+        answer = ask(settings.redis, next(iter(settings.sources.values())).scope)
     except StoreUnavailable as exc:
         advice = "is it running, and redis.url (LOGLOOM_REDIS__URL) right? Workers go on without it, each by itself"
         yield Finding(subject="redis", verdict="fail", text=str(exc), advice=advice)
-        return
-    yield Finding(subject="redis", verdict="ok", text=f"Redis {version} answers within {milliseconds:.1f} ms")
-
-
-def _ping(settings: Settings) -> tuple[float, str]:
-    """Give milliseconds of a round trip and the server's version. Raises StoreUnavailable."""
-    import redis  # noqa: PLC0415  only where there is one to try
-
-    options = settings.redis
-    client = redis.Redis.from_url(
-        str(options.address),
-        socket_connect_timeout=options.connect_timeout_seconds,
-        socket_timeout=max(1.0, options.timeout_seconds),
-    )
-    try:
-        best = math.inf
-        for _ in range(3):  # the first one opens the connection
-            began = time.perf_counter()
-            client.ping()
-            best = min(best, time.perf_counter() - began)
-        version = str(client.info("server")["redis_version"])
-    except redis.RedisError as exc:
-        # The address may hold a password; Redis's own words don't.
-        raise StoreUnavailable(f"{type(exc).__name__}: {exc}") from exc
-    finally:
-        client.close()
-    return best * 1000, version
+    except Unreachable as exc:
+        yield Finding(subject="redis", verdict="fail", text=str(exc), advice="no worker starts like this")
+    else:
+        name = "Redis" if answer.version is None else f"Redis {answer.version}"
+        yield Finding(subject="redis", verdict="ok", text=f"{name} answers within {answer.milliseconds:.1f} ms")
 
 
 def _device(settings: Settings) -> Iterator[Finding]:

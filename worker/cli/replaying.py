@@ -17,7 +17,8 @@ from aiokafka.errors import KafkaError
 from worker.cli.letters import Buried, Foreign, Wanted, letters, replay_group, replayed
 from worker.cli.replay import Replayed
 from worker.errors import LogloomError, Unreachable
-from worker.transport.admin import Admin, connection_options
+from worker.transport.admin import Admin
+from worker.transport.security import producer_security
 
 if TYPE_CHECKING:
     from worker.codec.dead_letters import DeadLetter
@@ -81,10 +82,14 @@ async def replay(settings: "Settings", plan: Plan) -> None:
 @asynccontextmanager
 async def _started(settings: "Settings") -> AsyncIterator[AIOKafkaProducer]:
     """Start the producer of which the broker lets only the last one send."""
-    options = connection_options(settings.kafka)
-    prefixes = ("bootstrap_servers", "client_id", "security_", "ssl_", "sasl_")
-    connection = {name: value for name, value in options.items() if name.startswith(prefixes)}
-    producer = AIOKafkaProducer(**connection, transactional_id=replay_group(settings), linger_ms=20)
+    kafka = settings.kafka
+    producer = AIOKafkaProducer(
+        bootstrap_servers=list(kafka.bootstrap_servers),
+        client_id=kafka.client_id,
+        transactional_id=replay_group(settings),
+        linger_ms=20,
+        **producer_security(kafka),
+    )
     try:
         await producer.start()
         yield producer

@@ -172,6 +172,7 @@ async def _store(redis: "Redis", parser: str) -> "AsyncIterator[TemplateStore]":
 
     store = TemplateStore.connect(
         str(redis.address),
+        tls=redis.tls,
         prefix=redis.prefix,
         parser_version=parser,
         connect_timeout_seconds=redis.connect_timeout_seconds,

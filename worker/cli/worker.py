@@ -26,6 +26,7 @@ def command(config: Path | None, broker: str | None) -> None:
     from worker.app import run  # noqa: PLC0415  --help must not wait for Faust and torch
     from worker.assembly import assemble  # noqa: PLC0415  the same
     from worker.logs import configure  # noqa: PLC0415  the same
+    from worker.preflight import refuse  # noqa: PLC0415  the same
 
     log = settings.log
     configure(
@@ -35,4 +36,5 @@ def command(config: Path | None, broker: str | None) -> None:
         interval_seconds=log.interval_seconds,
         secrets=tuple(settings.secrets()),
     )
+    refuse(settings)
     sys.exit(run(assemble(settings)))

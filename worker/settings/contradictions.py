@@ -6,9 +6,11 @@ from collections.abc import Iterator
 
 from worker.settings.fields import Path
 from worker.settings.mistakes import Mistake
-from worker.settings.model import Settings, Source
+from worker.settings.model import SASL_MECHANISMS, Group, Kafka, Settings, Source
 
 _WILDCARD = "<*>"
+#: What says nothing without TLS.
+_TLS = ("ssl_ca_location", "ssl_certificate_location", "ssl_key_location", "ssl_key_password")
 
 
 def find(settings: Settings, *, needs_sources: bool) -> Iterator[Mistake]:
@@ -28,30 +30,48 @@ def find(settings: Settings, *, needs_sources: bool) -> Iterator[Mistake]:
 
 
 def _security(settings: Settings) -> Iterator[Mistake]:
-    kafka = settings.kafka
-    sasl = kafka.security_protocol.startswith("SASL")
-    if sasl and kafka.sasl_mechanism is None:
-        text = (
-            f"not set, and security_protocol is {kafka.security_protocol}; allowed: PLAIN, SCRAM-SHA-256, SCRAM-SHA-512"
-        )
+    yield from _sasl(settings.kafka)
+    kafka, redis = settings.kafka, settings.redis
+    if not kafka.security_protocol.endswith("SSL"):
+        text = f"set, but security_protocol is {kafka.security_protocol}; TLS needs SSL or SASL_SSL"
+        for name in _set(kafka, *_TLS):
+            yield Mistake(paths=(("kafka", name), ("kafka", "security_protocol")), text=text)
+    if redis.url is not None and not redis.url.startswith("rediss:"):
+        for name in _set(redis, *_TLS):
+            yield Mistake(paths=(("redis", name), ("redis", "url")), text="set, but TLS needs an address of rediss://")
+    for group, name in ((kafka, "kafka"), (redis, "redis")):
+        if group.ssl_key_location is not None and group.ssl_certificate_location is None:
+            yield Mistake(paths=((name, "ssl_certificate_location"),), text="not set, though its key is")
+    for name in _set(redis, "password", *_TLS):
+        if redis.url is None:
+            yield Mistake(paths=(("redis", "url"),), text=f"not set, though its {name} is")
+
+
+def _sasl(kafka: Kafka) -> Iterator[Mistake]:
+    every = ("sasl_mechanism", "sasl_username", "sasl_password", "sasl_token_location")
+    if not kafka.security_protocol.startswith("SASL"):
+        # Sent nowhere, though whoever set it thinks that the connection is protected.
+        text = f"set, but security_protocol is {kafka.security_protocol}; SASL needs SASL_SSL or SASL_PLAINTEXT"
+        for name in _set(kafka, *every):
+            yield Mistake(paths=(("kafka", name), ("kafka", "security_protocol")), text=text)
+        return
+    if kafka.sasl_mechanism is None:
+        text = f"not set, and security_protocol is {kafka.security_protocol}; allowed: {', '.join(SASL_MECHANISMS)}"
         yield Mistake(paths=(("kafka", "sasl_mechanism"),), text=text)
-    for name in ("sasl_username", "sasl_password"):
-        if sasl and getattr(kafka, name) is None:
+    passwords, tokens = ("sasl_username", "sasl_password"), ("sasl_token_location",)
+    needed, useless = (tokens, passwords) if kafka.sasl_mechanism == "OAUTHBEARER" else (passwords, tokens)
+    for name in needed:
+        if getattr(kafka, name) is None:
             text = f"not set, and security_protocol is {kafka.security_protocol}"
             yield Mistake(paths=(("kafka", name),), text=text)
-    for name in ("sasl_mechanism", "sasl_username", "sasl_password"):
-        # Sent nowhere, though whoever set it thinks that the connection is protected.
-        if not sasl and getattr(kafka, name) is not None:
-            text = f"set, but security_protocol is {kafka.security_protocol}; SASL needs SASL_SSL or SASL_PLAINTEXT"
-            yield Mistake(paths=(("kafka", name), ("kafka", "security_protocol")), text=text)
-    for name in ("ssl_ca_location", "ssl_certificate_location", "ssl_key_location", "ssl_key_password"):
-        if not kafka.security_protocol.endswith("SSL") and getattr(kafka, name) is not None:
-            text = f"set, but security_protocol is {kafka.security_protocol}; TLS needs SSL or SASL_SSL"
-            yield Mistake(paths=(("kafka", name), ("kafka", "security_protocol")), text=text)
-    if kafka.ssl_key_location is not None and kafka.ssl_certificate_location is None:
-        yield Mistake(paths=(("kafka", "ssl_certificate_location"),), text="not set, though its key is")
-    if settings.redis.password is not None and settings.redis.url is None:
-        yield Mistake(paths=(("redis", "url"),), text="not set, though its password is")
+    for name in _set(kafka, *useless):
+        text = f"set, but sasl_mechanism is {kafka.sasl_mechanism or 'none'}, which does not use it"
+        yield Mistake(paths=(("kafka", name), ("kafka", "sasl_mechanism")), text=text)
+
+
+def _set(group: Group, *names: str) -> Iterator[str]:
+    """Give those of `names` that are set."""
+    yield from (name for name in names if getattr(group, name) is not None)
 
 
 def _delivery(settings: Settings) -> Iterator[Mistake]:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_args
 from urllib.parse import quote, urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr
@@ -31,6 +31,8 @@ from worker.settings.kinds import (
 )
 
 MIB = 1 << 20
+SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"]
+SASL_MECHANISMS: tuple[str, ...] = get_args(SaslMechanism)
 
 
 class Group(BaseModel):
@@ -56,12 +58,14 @@ class Kafka(Group):
     """With exactly-once, how long output is put into one transaction; readers of committed records see it then."""
     security_protocol: Upper[Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]] = "PLAINTEXT"
     """How connections are protected."""
-    sasl_mechanism: Maybe[Upper[Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]]] = None
+    sasl_mechanism: Maybe[Upper[SaslMechanism]] = None
     """How Logloom proves who it is, with SASL_PLAINTEXT or SASL_SSL."""
     sasl_username: Maybe[Text] = None
-    """User for SASL."""
+    """User for SASL, except for OAUTHBEARER."""
     sasl_password: Maybe[SecretStr] = None
-    """Password for SASL."""
+    """Password for SASL, except for OAUTHBEARER."""
+    sasl_token_location: Maybe[ReadableFile] = None
+    """File with the token for OAUTHBEARER, read anew for each connection: whoever issues it may replace it."""
     ssl_ca_location: Maybe[ReadableFile] = None
     """Certificates of the authorities to trust, PEM; the system's where none is given."""
     ssl_certificate_location: Maybe[ReadableFile] = None
@@ -130,6 +134,16 @@ class Redis(Group):
     """Password, where it is not in the address."""
     prefix: Text = "logloom"
     """What every key starts with."""
+    ssl_ca_location: Maybe[ReadableFile] = None
+    """Certificates of the authorities to trust for `rediss://`, PEM; the system's where none is given."""
+    ssl_certificate_location: Maybe[ReadableFile] = None
+    """Logloom's own certificate, PEM, for servers that ask for one."""
+    ssl_key_location: Maybe[ReadableFile] = None
+    """The key to that certificate, PEM."""
+    ssl_key_password: Maybe[SecretStr] = None
+    """What opens the key."""
+    ssl_check_hostname: bool = True
+    """Must the server's certificate carry the name that was dialled?"""
     connect_timeout_seconds: Annotated[float, Field(gt=0, le=60)] = 1.0
     """Longest wait for a connection."""
     timeout_seconds: Annotated[float, Field(gt=0, le=60)] = 0.5
@@ -138,6 +152,21 @@ class Redis(Group):
     """Most connections of one worker."""
     max_pending_templates: Annotated[int, Field(ge=0, le=10_000_000)] = 100_000
     """Most new templates kept for writing while Redis is away."""
+
+    @property
+    def tls(self) -> dict[str, Any]:
+        """What clients of redis-py take beside the address; nothing without TLS. Never to be shown."""
+        if self.url is None or not self.url.startswith("rediss:"):
+            return {}
+        password = self.ssl_key_password
+        return {
+            "ssl_ca_certs": None if self.ssl_ca_location is None else str(self.ssl_ca_location),
+            "ssl_certfile": None if self.ssl_certificate_location is None else str(self.ssl_certificate_location),
+            "ssl_keyfile": None if self.ssl_key_location is None else str(self.ssl_key_location),
+            # Without any, OpenSSL would ask for it on the terminal.
+            "ssl_password": "" if password is None else password.get_secret_value(),
+            "ssl_check_hostname": self.ssl_check_hostname,
+        }
 
     @property
     def address(self) -> str | None:
@@ -411,6 +440,7 @@ class Settings(Group):
             self.kafka.sasl_password,
             self.kafka.ssl_key_password,
             self.redis.password,
+            self.redis.ssl_key_password,
         ):
             if secret is not None:
                 yield secret.get_secret_value()

@@ -3,8 +3,6 @@
 Every error of kafka-python becomes Unreachable or DeliveryFailed here, with the broker's address and what to do.
 """
 
-import socket
-import ssl
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -21,83 +19,41 @@ from kafka.errors import (
     AuthorizationError,
     CoordinatorLoadInProgressError,
     CoordinatorNotAvailableError,
+    GroupAuthorizationFailedError,
     KafkaConnectionError,
     KafkaError,
     KafkaTimeoutError,
     NotCoordinatorError,
     SaslAuthenticationFailedError,
     TopicAlreadyExistsError,
+    TopicAuthorizationFailedError,
 )
 
 from worker.errors import DeliveryFailed, Unreachable
 from worker.settings import Kafka
+from worker.transport.dialling import CONNECT_TIMEOUT_MS, NOT_THERE, dial
+from worker.transport.security import blocking_security
 
 if TYPE_CHECKING:
     from types import ModuleType
 
     from kafka.structs import OffsetAndTimestamp
 
-#: Longest wait for a first answer; a person waits in front of it.
-CONNECT_TIMEOUT_MS = 8_000
-_ADVICE = "is it running, and kafka.bootstrap_servers (LOGLOOM_KAFKA__BOOTSTRAP_SERVERS) right?"
 #: Longest wait for the group coordinator.
 _COORDINATOR_SECONDS = 15.0
 
 Offsets = Mapping[TopicPartition, int]
 
 
-def ssl_context(settings: Kafka) -> ssl.SSLContext | None:
-    """Build what TLS needs, for either Kafka client; None without TLS. Raises Unreachable for files that don't fit."""
-    if not settings.security_protocol.endswith("SSL"):
-        return None
-    try:
-        context = ssl.create_default_context(cafile=settings.ssl_ca_location)
-        context.check_hostname = settings.ssl_check_hostname
-        if settings.ssl_certificate_location is not None:
-            password = settings.ssl_key_password
-            context.load_cert_chain(
-                settings.ssl_certificate_location,
-                settings.ssl_key_location,
-                password.get_secret_value() if password is not None else None,
-            )
-    except (ssl.SSLError, OSError) as exc:
-        raise Unreachable(f"the TLS files can't be used: {exc}; look at kafka.ssl_*_location") from exc
-    return context
-
-
-def dial(settings: Kafka) -> None:
-    """Try whether any broker takes a connection. Raises Unreachable at once where none does.
-
-    kafka-python goes on dialling for as long as it may, and leaves its sockets open when it gives up.
-    """
-    reasons = []
-    for address in settings.bootstrap_servers:
-        host, _, port = address.rpartition(":")
-        try:
-            socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_TIMEOUT_MS / 1000).close()
-        except OSError as exc:
-            reasons.append(f"{address}: {exc.strerror or exc}")
-        else:
-            return
-    raise Unreachable(f"no broker answers ({'; '.join(reasons)}): {_ADVICE}")
-
-
 def connection_options(settings: Kafka) -> dict[str, Any]:
     """Give the keyword arguments that connect any client of kafka-python."""
-    options: dict[str, Any] = {
+    return {
         "bootstrap_servers": list(settings.bootstrap_servers),
         "client_id": settings.client_id,
-        "security_protocol": settings.security_protocol,
-        "ssl_context": ssl_context(settings),
         "bootstrap_timeout_ms": CONNECT_TIMEOUT_MS,
         "request_timeout_ms": settings.request_timeout_ms,
+        **blocking_security(settings),
     }
-    if settings.sasl_mechanism is not None:
-        options["sasl_mechanism"] = settings.sasl_mechanism
-        options["sasl_plain_username"] = settings.sasl_username
-        password = settings.sasl_password
-        options["sasl_plain_password"] = password.get_secret_value() if password is not None else None
-    return options
 
 
 @contextmanager
@@ -116,7 +72,7 @@ def _reason(settings: Kafka, exc: KafkaError) -> str:
     if isinstance(exc, AuthorizationError):
         return f"{brokers} does not allow this: {exc}; the user needs an ACL for it"
     if isinstance(exc, KafkaConnectionError | KafkaTimeoutError) or "bootstrap" in str(exc).lower():
-        return f"no broker answers ({brokers}): {_ADVICE}"
+        return f"no broker answers ({brokers}): {NOT_THERE}"
     return f"{brokers}: {type(exc).__name__}: {exc}"
 
 
@@ -214,6 +170,31 @@ class Admin:
         with translated(self._settings):
             topics = self._client.describe_topics()
         return {topic["name"]: len(topic["partitions"]) for topic in topics if not topic["error_code"]}
+
+    def allowed(self, topics: Iterable[str]) -> dict[str, frozenset[str]]:
+        """Say what the user may do with each topic, such as `READ`.
+
+        Topics that are not there are left out, and all where the broker does not tell.
+        """
+        with translated(self._settings):
+            described = self._client.describe_topics(list(topics))
+        may = {}
+        for topic in described:
+            if topic["error_code"] == TopicAuthorizationFailedError.errno:
+                may[topic["name"]] = frozenset[str]()
+            elif topic["authorized_operations"]:
+                may[topic["name"]] = frozenset(topic["authorized_operations"])
+        return may
+
+    def may_use(self, group: str) -> bool:
+        """Say whether the user may know of `group` and its offsets."""
+        try:
+            self.committed(group)
+        except Unreachable as exc:
+            if isinstance(exc.__cause__, GroupAuthorizationFailedError):
+                return False
+            raise
+        return True
 
     def topic_config(self, topic: str, name: str) -> str | None:
         """Give what the broker has set as `name` for `topic`, its default included; None where it does not tell."""

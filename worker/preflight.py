@@ -1,0 +1,24 @@
+"""Tries both servers before a worker starts, so that a refusal is one line at once and no outage to be waited for."""
+
+import structlog
+
+from worker.cache.permissions import ask
+from worker.errors import StoreUnavailable, Unreachable
+from worker.settings import Settings
+from worker.transport.admin import Admin
+from worker.transport.permissions import missing
+
+_log = structlog.get_logger(__name__)
+
+
+def refuse(settings: Settings) -> None:
+    """Raise Unreachable where a server lets this worker not in, or not do what it must. A Redis that is away may be."""
+    with Admin(settings.kafka) as admin:
+        lacking = list(missing(admin, settings))
+    if lacking:
+        raise Unreachable(f"the broker denies the user what a worker needs: {'; '.join(lacking)}; see docs/security.md")
+    if settings.redis.url is not None:
+        try:
+            ask(settings.redis, next(iter(settings.sources.values())).scope)
+        except StoreUnavailable as exc:
+            _log.warning("Redis does not answer; starting without it", error=str(exc))
