@@ -122,7 +122,7 @@ class Place:
 
     def wait_for_permissions(self, lacking: list[str]) -> None:
         """Wait until the broker knows what it acknowledged of the permissions of the worker's user."""
-        settings = load(environment=self.environment("SASL", user=WORKER))
+        settings = load(environment=self.environment("SASL", user=WORKER, KAFKA__DELIVERY="exactly-once"))
         with Admin(settings.kafka) as admin:
             wait_until(lambda: list(missing(admin, settings)) == lacking, seconds=20, what=f"lacking {lacking}")
 
@@ -312,7 +312,8 @@ def test_a_token_that_is_refused_is_one_line(place: Place) -> None:
     assert file.read_text().split(".")[1] not in shown.output
 
 
-def test_a_worker_needs_no_more_and_tells_no_secret(place: Place) -> None:
+@pytest.mark.parametrize(("delivery", "model"), [("at-least-once", "base"), ("exactly-once", "none")])
+def test_a_worker_needs_no_more_and_tells_no_secret(place: Place, delivery: str, model: str) -> None:
     """With exactly what the document says a worker runs; whatever it writes for debugging holds no secret."""
     environment = place.environment("SASL", user=WORKER) | place.redis_environment()
     environment |= {
@@ -321,7 +322,8 @@ def test_a_worker_needs_no_more_and_tells_no_secret(place: Place) -> None:
         "LOGLOOM_KAFKA__SSL_CERTIFICATE_LOCATION": str(place.client.chain),
         "LOGLOOM_KAFKA__SSL_KEY_LOCATION": str(place.client.key),
         "LOGLOOM_KAFKA__SSL_KEY_PASSWORD": KEY_PASSWORD,
-        "LOGLOOM_MODEL__PATH": "base",
+        "LOGLOOM_KAFKA__DELIVERY": delivery,
+        "LOGLOOM_MODEL__PATH": model,
         "LOGLOOM_MODEL__DEVICE": "cpu",
     }
     told = [run(environment, "check", "--all", "--no-model", *more) for more in ((), ("--json",))]
@@ -329,13 +331,15 @@ def test_a_worker_needs_no_more_and_tells_no_secret(place: Place) -> None:
     place.send(b"user 4711 logged in after 12 attempts", b"user 4712 logged in after 13 attempts")
     with running(environment) as worker:
         worker.wait_for(2)
-        with place.redis.client() as client:
-            assert any(b":{default}:" in key for key in client.scan_iter("logloom:*:templates"))
+        if model == "base":
+            with place.redis.client() as client:
+                assert any(b":{default}:" in key for key in client.scan_iter("logloom:*:templates"))
         metrics = worker.scrape()
-        change_permission(place, "WRITE", EVENTS, is_given=False)
+        written = EVENTS if model == "base" else DEAD
+        change_permission(place, "WRITE", written, is_given=False)
         place.send(b"user 4713 logged in after 14 attempts")
         assert worker.process.wait(30) == 1
-        change_permission(place, "WRITE", EVENTS, is_given=True)
+        change_permission(place, "WRITE", written, is_given=True)
         place.wait_for_permissions([])
         log = worker.log
     assert "TopicAuthorizationFailed" in log
@@ -374,13 +378,25 @@ def test_tokens_are_read_anew(place: Place) -> None:
     assert asyncio.run(send_and_read()) == [b"first", b"second"]
 
 
-KAFKA_PERMISSIONS = [("READ", RAW), ("READ", WORKER), ("WRITE", EVENTS), ("WRITE", DEAD)]
+TRANSACTIONS = "logloom-logloom-"
+KAFKA_PERMISSIONS = [
+    ("READ", RAW, f"--operation Read --topic {RAW}"),
+    ("READ", WORKER, f"--operation Read --group {WORKER}"),
+    ("WRITE", EVENTS, f"--operation Write --topic {EVENTS}"),
+    ("WRITE", DEAD, f"--operation Write --topic {DEAD}"),
+    (
+        "WRITE",
+        TRANSACTIONS,
+        f"--operation Write --transactional-id {TRANSACTIONS} --resource-pattern-type prefixed",
+    ),
+]
 
 
 def change_permission(place: Place, operation: str, name: str, *, is_given: bool) -> None:
     """Take a permission of the worker's user away, or give it back."""
-    kind = acls.ResourceType.GROUP if name == WORKER else acls.ResourceType.TOPIC
-    pattern = acls.ResourcePattern(kind, name, acls.ACLResourcePatternType.LITERAL)
+    kinds = {WORKER: acls.ResourceType.GROUP, TRANSACTIONS: acls.ResourceType.TRANSACTIONAL_ID}
+    kind = acls.ACLResourcePatternType.PREFIXED if name == TRANSACTIONS else acls.ACLResourcePatternType.LITERAL
+    pattern = acls.ResourcePattern(kinds.get(name, acls.ResourceType.TOPIC), name, kind)
     permission = acls.ACL(f"User:{WORKER}", "*", acls.ACLOperation[operation], acls.ACLPermissionType.ALLOW, pattern)
     admin = KafkaAdminClient(bootstrap_servers=place.kafka.bootstrap)
     if is_given:
@@ -390,15 +406,13 @@ def change_permission(place: Place, operation: str, name: str, *, is_given: bool
     admin.close()
 
 
-@pytest.mark.parametrize(("operation", "name"), KAFKA_PERMISSIONS)
-def test_each_permission_of_the_broker_is_needed(place: Place, operation: str, name: str) -> None:
+@pytest.mark.parametrize(("operation", "name", "lacking"), KAFKA_PERMISSIONS)
+def test_each_permission_of_the_broker_is_needed(place: Place, operation: str, name: str, lacking: str) -> None:
     """Without one of them a worker does not start, and says which."""
-    kind = "group" if name == WORKER else "topic"
-    lacking = f"--operation {operation.capitalize()} --{kind} {name}"
     change_permission(place, operation, name, is_given=False)
     try:
         place.wait_for_permissions([lacking])
-        shown = run(place.environment("SASL", user=WORKER), "worker")
+        shown = run(place.environment("SASL", user=WORKER, KAFKA__DELIVERY="exactly-once"), "worker")
     finally:
         change_permission(place, operation, name, is_given=True)
         place.wait_for_permissions([])

@@ -20,6 +20,7 @@ from kafka.errors import (
     CoordinatorLoadInProgressError,
     CoordinatorNotAvailableError,
     GroupAuthorizationFailedError,
+    IncompatibleBrokerVersion,
     KafkaConnectionError,
     KafkaError,
     KafkaTimeoutError,
@@ -27,6 +28,8 @@ from kafka.errors import (
     SaslAuthenticationFailedError,
     TopicAlreadyExistsError,
     TopicAuthorizationFailedError,
+    TransactionalIdAuthorizationFailedError,
+    TransactionalIdNotFoundError,
 )
 
 from worker.errors import DeliveryFailed, Unreachable
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
 
 #: Longest wait for the group coordinator.
 _COORDINATOR_SECONDS = 15.0
+_COORDINATOR_IS_AWAY = (CoordinatorNotAvailableError, CoordinatorLoadInProgressError, NotCoordinatorError)
 
 Offsets = Mapping[TopicPartition, int]
 
@@ -196,6 +200,16 @@ class Admin:
             raise
         return True
 
+    def may_write_as(self, transactional_id: str) -> bool:
+        """Say whether the user may know of `transactional_id`; true where the broker does not tell."""
+        try:
+            self._client.describe_transactions([transactional_id])
+        except TransactionalIdAuthorizationFailedError:
+            return False
+        except (IncompatibleBrokerVersion, TransactionalIdNotFoundError, *_COORDINATOR_IS_AWAY):
+            return True
+        return True
+
     def topic_config(self, topic: str, name: str) -> str | None:
         """Give what the broker has set as `name` for `topic`, its default included; None where it does not tell."""
         wanted = ConfigResource(ConfigResourceType.TOPIC, topic, configs={name: None})
@@ -254,7 +268,7 @@ class Admin:
                 try:
                     answer = self._client.list_group_offsets({group: None})[group]
                     break
-                except (CoordinatorNotAvailableError, CoordinatorLoadInProgressError, NotCoordinatorError):
+                except _COORDINATOR_IS_AWAY:
                     # The first question of all makes a fresh cluster create the topic of offsets.
                     if time.monotonic() - began > _COORDINATOR_SECONDS:
                         raise

@@ -20,3 +20,6 @@ def missing(admin: Admin, settings: Settings) -> Iterator[str]:
                 yield f"--operation {operation} --topic {topic}"
     if not admin.may_use(settings.kafka.group_id):
         yield f"--operation Read --group {settings.kafka.group_id}"
+    prefix = f"logloom-{settings.kafka.group_id}-"
+    if settings.kafka.delivery == "exactly-once" and not admin.may_write_as(f"{prefix}check"):
+        yield f"--operation Write --transactional-id {prefix} --resource-pattern-type prefixed"
