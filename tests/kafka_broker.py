@@ -21,7 +21,8 @@ from pathlib import Path
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # kafka-python 3.0 reads its schemas in a deprecated way
-    from kafka import KafkaAdminClient
+    from kafka import KafkaAdminClient, KafkaConsumer
+    from kafka import TopicPartition as Partition
 
 POM = Path(__file__).parent / "integration" / "kafka" / "pom.xml"
 CACHE = Path(__file__).parents[1] / ".cache" / "kafka"
@@ -119,6 +120,15 @@ class KafkaBroker(ABC):
         finally:
             admin.close()
         return {(partition.topic, partition.partition): at.offset for partition, at in offsets.items()}
+
+    def ends(self, topic: str) -> dict[int, int]:
+        """Return the end of each partition of `topic`: the offset of the next record."""
+        consumer = KafkaConsumer(bootstrap_servers=self.bootstrap)
+        try:
+            places = [Partition(topic, number) for number in consumer.partitions_for_topic(topic) or ()]
+            return {place.partition: end for place, end in consumer.end_offsets(places).items()}
+        finally:
+            consumer.close()
 
     def answers(self) -> bool:
         """Say whether the broker answers which requests it knows."""

@@ -1,0 +1,142 @@
+"""`python -m tests.chaos`: do every fault in both modes of delivery, compare output with input, report."""
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tests.bench.machine import this_machine
+from tests.chaos.checker import Verdict, check, read_events, read_lines
+from tests.chaos.faults import FAULTS, Fault
+from tests.chaos.world import SESSION_SECONDS, ProxiedBroker, new_world
+from tests.kafka_broker import wait_until
+
+DELIVERIES = ("at-least-once", "exactly-once")
+#: Longest that the group may take, beside the session, to come back to where it would be.
+RECOVERY_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """One fault in one mode."""
+
+    fault: str
+    delivery: str
+    verdict: Verdict
+    dead: int
+    #: Seconds from the fault's end until everything that stood in the input then was committed.
+    recovery_seconds: float
+    #: Processes that were started, and the exit codes of those that ended.
+    starts: int
+    exits: tuple[int, ...]
+    seconds: float
+
+    @property
+    def is_right(self) -> bool:
+        """Tell whether what is promised was kept."""
+        return self.verdict.is_right(is_exactly_once=self.delivery == "exactly-once") and not self.dead
+
+    def as_dict(self) -> dict[str, object]:
+        """Give it for the report."""
+        return {
+            "fault": self.fault, "delivery": self.delivery, **self.verdict.as_dict(), "dead": self.dead,
+            "recovery_seconds": round(self.recovery_seconds, 1), "starts": self.starts, "exits": self.exits,
+            "seconds": round(self.seconds, 1), "right": self.is_right,
+        }  # fmt: skip
+
+
+def run(
+    broker: ProxiedBroker, fault: Fault, *, delivery: str, seed: int, lines: int, rate: float, workers: int = 2
+) -> Trial:
+    """Feed `lines` lines, do the fault meanwhile, wait for the end and compare."""
+    begun = time.monotonic()
+    world = new_world(broker, delivery=delivery, seed=seed, rate=rate, workers=workers, model=fault.model)
+    try:
+        feeder = world.feeder.start()
+        wait_until(lambda: world.done() > 0, seconds=60, what="the first commit")
+        fault.do(world)
+        goal = world.written()
+        recovery = world.catch_up(goal)
+        wait_until(lambda: feeder.fed >= lines, seconds=lines / rate + 60, what=f"{lines} lines")
+        feeder.stop()
+        world.catch_up(world.written())
+        starts, exits = sum(slot.starts for slot in world.slots), [code for slot in world.slots for code in slot.exits]
+    finally:
+        world.end()
+    verdict = check(read_lines(broker.bootstrap, world.raw), read_events(broker.bootstrap, world.events))
+    return Trial(
+        fault=fault.name,
+        delivery=delivery,
+        verdict=verdict,
+        dead=sum(broker.ends(world.dead).values()),
+        recovery_seconds=recovery,
+        starts=starts,
+        exits=tuple(exits),
+        seconds=time.monotonic() - begun,
+    )
+
+
+def table(trials: Sequence[Trial]) -> str:
+    """Write the report for people."""
+    titles = {fault.name: fault.title for fault in FAULTS}
+    rows = [
+        "| fault | delivery | lines | lost | doubled | out of order | traces cut | recovery | |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
+    ]
+    rows += [
+        f"| {titles[one.fault]} | {one.delivery} | {one.verdict.lines:,} | {one.verdict.lost} | {one.verdict.doubled} "
+        f"| {one.verdict.disordered} | {one.verdict.cut} | {one.recovery_seconds:.1f} s "
+        f"| {'' if one.is_right else 'WRONG'} |"
+        for one in trials
+    ]
+    return "\n".join(rows)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what is asked for; the exit code is 1 if something was wrong."""
+    names = [fault.name for fault in FAULTS]
+    parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
+    parser.add_argument("--fault", action="append", choices=names, help="this one; may be given more than once")
+    parser.add_argument("--delivery", action="append", choices=DELIVERIES, help="in this mode; default: both")
+    parser.add_argument("--records", type=int, default=1_000_000, help="lines in all")
+    parser.add_argument("--rate", type=float, default=2_000, help="lines a second")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--json", type=Path, help="write machine and figures there")
+    options = parser.parse_args(arguments)
+    faults = [fault for fault in FAULTS if fault.name in (options.fault or names)]
+    deliveries = options.delivery or DELIVERIES
+    lines = max(options.records // (len(faults) * len(deliveries)), 1)
+    trials: list[Trial] = []
+    broker = ProxiedBroker()
+    try:
+        broker.start()
+        broker.proxy.start()
+        for number, fault in enumerate(faults):
+            for delivery in deliveries:
+                seed = options.seed * 1000 + number
+                print(f"==> {fault.title}, {delivery}", flush=True)  # noqa: T201 - a command's output
+                one = run(broker, fault, delivery=delivery, seed=seed, lines=lines, rate=options.rate)
+                trials.append(one)
+                print(f"    {json.dumps(one.as_dict())}", flush=True)  # noqa: T201
+        print(table(trials))  # noqa: T201
+    finally:
+        broker.stop()
+        broker.proxy.stop()
+        if options.json:
+            report = {
+                "machine": asdict(this_machine()),
+                "seed": options.seed,
+                "trials": [one.as_dict() for one in trials],
+            }
+            options.json.write_text(json.dumps(report, indent=1) + "\n")
+    late = [one for one in trials if one.recovery_seconds > SESSION_SECONDS + RECOVERY_SECONDS]
+    for one in late:
+        print(f"{one.fault}, {one.delivery}: took {one.recovery_seconds:.1f} s to come back")  # noqa: T201
+    return int(not all(one.is_right for one in trials))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,223 @@
+"""A broker behind a proxy, a Redis, and workers that are started again when they end, as an orchestrator would."""
+
+import asyncio
+import random
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from tests.chaos.feed import SPACIOUS, TEMPLATES, Feeder
+from tests.chaos.proxy import Proxy
+from tests.integration.worker_process import WorkerProcess, environment
+from tests.kafka_broker import JavaBroker, free_port, wait_until
+from tests.redis_server import RedisServer, start_redis
+from worker.cache.store import TemplateStore
+from worker.parsing.templates import Template
+
+#: Silence after which the group goes on without a worker.
+SESSION_SECONDS = 6
+#: Longest wait for the workers to catch up after a fault.
+_PATIENCE_SECONDS = 120.0
+_PARTITIONS = 3
+
+
+class ProxiedBroker(JavaBroker):
+    """A broker with a second listener, whose clients come through a proxy."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        inner, outer = free_port(), free_port()
+        settings = self._properties.read_text()
+        for line, more in (
+            ("listeners=", f",PROXIED://localhost:{inner}"),
+            ("advertised.listeners=", f",PROXIED://localhost:{outer}"),
+        ):
+            found = next(known for known in settings.splitlines() if known.startswith(line))
+            settings = settings.replace(f"\n{found}\n", f"\n{found}{more}\n")
+        names = "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,PROXIED:PLAINTEXT\n"
+        self._properties.write_text(settings + names)
+        self.proxy = Proxy(outer, inner)
+        self.proxied = f"localhost:{outer}"
+
+
+class Slot:
+    """The place of one worker: while it is kept, there is a process in it."""
+
+    def __init__(self, name: str, settings: Mapping[str, str]) -> None:
+        self._settings = {**settings, "LOGLOOM_KAFKA__GROUP_INSTANCE_ID": name}
+        self._is_kept = True
+        self.name = name
+        self.starts = 0
+        #: Exit codes of processes that ended by themselves or by a fault.
+        self.exits: list[int] = []
+        self.worker: WorkerProcess | None = None
+        self._begin()
+
+    def look(self) -> None:
+        """Start a process where one is missing."""
+        if self.worker is None or (code := self.worker.process.poll()) is None:
+            return
+        self.exits.append(code)
+        self.worker.end()
+        self.worker = None
+        if self._is_kept:
+            self._begin()
+
+    def leave(self) -> None:
+        """Stop in order, and stay empty."""
+        self._is_kept = False
+        if self.worker is not None:
+            with suppress(ProcessLookupError):
+                self.worker.process.terminate()
+
+    def end(self) -> None:
+        """End it at once."""
+        self._is_kept = False
+        if self.worker is not None:
+            self.worker.end()
+            self.worker = None
+
+    def _begin(self) -> None:
+        self.starts += 1
+        self.worker = WorkerProcess(self._settings)
+
+
+@dataclass
+class World:
+    """What a fault can be done to."""
+
+    broker: ProxiedBroker
+    redis: RedisServer
+    chance: random.Random
+    settings: dict[str, str]
+    raw: str
+    events: str
+    dead: str
+    group: str
+    feeder: Feeder
+    slots: list[Slot] = field(default_factory=list)
+    _stopping: threading.Event = field(default_factory=threading.Event)
+    _lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def pause(self, seconds: float) -> None:
+        """Let things go on for a while: the fault's own length, not a wait for something."""
+        threading.Event().wait(seconds)
+
+    def some_time(self, least: float, most: float) -> None:
+        """Let things go on for a time drawn by chance."""
+        self.pause(self.chance.uniform(least, most))
+
+    def any_worker(self) -> WorkerProcess:
+        """Choose a worker that runs, by chance."""
+        wait_until(lambda: any(slot.worker for slot in self.slots), seconds=60, what="a worker")
+        with self._lock:
+            return self.chance.choice([slot.worker for slot in self.slots if slot.worker is not None])
+
+    def join(self) -> Slot:
+        """Add a worker."""
+        with self._lock:
+            slot = Slot(f"{self.group}-{len(self.slots)}", self.settings)
+            self.slots.append(slot)
+            return slot
+
+    def supervise(self) -> None:
+        """Start workers again that end, until the world ends."""
+
+        def run() -> None:
+            while not self._stopping.wait(0.2):
+                with self._lock:
+                    for slot in self.slots:
+                        slot.look()
+
+        threading.Thread(target=run, daemon=True).start()
+
+    def wait_until_ready(self) -> None:
+        """Wait until each worker that is kept has its partitions."""
+
+        def is_ready() -> bool:
+            with self._lock:
+                return all(slot.worker is not None and slot.worker.status("/readyz") == 200 for slot in self.slots)
+
+        wait_until(is_ready, seconds=_PATIENCE_SECONDS, what="workers that are ready")
+
+    def written(self) -> int:
+        """Return how many records the input has, those of former lives of its topic left out."""
+        return sum(self.broker.ends(self.raw).values())
+
+    def done(self) -> int:
+        """Return how many of them the group has committed."""
+        return sum(at for (topic, _), at in self.broker.committed(self.group).items() if topic == self.raw)
+
+    def catch_up(self, goal: int) -> float:
+        """Wait until the group committed `goal` records; return how many seconds it took."""
+        begun = time.monotonic()
+
+        def is_done() -> bool:
+            with suppress(Exception):  # whatever the broker's trouble is: the next look tells
+                return self.done() >= goal
+            return False
+
+        wait_until(is_done, seconds=_PATIENCE_SECONDS, what=f"{goal} of the records committed")
+        return time.monotonic() - begun
+
+    def end(self) -> None:
+        """Stop everything but the broker."""
+        self._stopping.set()
+        with self._lock:
+            for slot in self.slots:
+                slot.end()
+        self.redis.close()
+
+
+def new_world(broker: ProxiedBroker, *, delivery: str, seed: int, rate: float, workers: int, model: str) -> World:
+    """Make topics, a filled Redis and workers, and wait until they read."""
+    redis = start_redis()
+    if model == "none":
+        fill(redis)
+    raw, dead = broker.new_topic("raw", _PARTITIONS), broker.new_topic("dead", 1)
+    events = broker.new_topic("events", 2 * _PARTITIONS)
+    group = f"chaos-{raw}"
+    settings = environment(
+        broker,
+        topics=raw,
+        events=events,
+        dead=dead,
+        group=group,
+        redis=redis.url,
+        MODEL__PATH=model,
+        KAFKA__DELIVERY=delivery,
+        KAFKA__METADATA_MAX_AGE_MS="1000",
+    )
+    settings["LOGLOOM_KAFKA__BOOTSTRAP_SERVERS"] = broker.proxied
+    settings["LOGLOOM_KAFKA__SESSION_TIMEOUT_MS"] = str(SESSION_SECONDS * 1000)
+    world = World(
+        broker=broker,
+        redis=redis,
+        chance=random.Random(seed),
+        settings=settings,
+        raw=raw,
+        events=events,
+        dead=dead,
+        group=group,
+        feeder=Feeder(broker.bootstrap, raw, partitions=_PARTITIONS, rate=rate, seed=seed),
+    )
+    for _ in range(workers):
+        world.join()
+    world.supervise()
+    world.wait_until_ready()
+    return world
+
+
+def fill(redis: RedisServer) -> None:
+    """Put the lines' templates into Redis, as another worker would."""
+
+    async def publish() -> None:
+        store = TemplateStore.connect(redis.url, parser_version="none")
+        await store.load("default")
+        made = [Template.from_text(text, spacious=[0] if text in SPACIOUS else []) for text in TEMPLATES]
+        await store.publish("default", [(template, number) for number, template in enumerate(made, 1)])
+        await store.close()
+
+    asyncio.run(publish())
