@@ -48,6 +48,20 @@ class Trial:
         }  # fmt: skip
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Broken:
+    """A trial that did not come to its end."""
+
+    fault: str
+    delivery: str
+    error: str
+    is_right: bool = False
+
+    def as_dict(self) -> dict[str, object]:
+        """Give it for the report."""
+        return {"fault": self.fault, "delivery": self.delivery, "error": self.error, "right": False}
+
+
 def run(
     broker: ProxiedBroker, fault: Fault, *, delivery: str, seed: int, lines: int, rate: float, workers: int = 2
 ) -> Trial:
@@ -79,20 +93,33 @@ def run(
     )
 
 
-def table(trials: Sequence[Trial]) -> str:
+def table(trials: Sequence[Trial | Broken]) -> str:
     """Write the report for people."""
     titles = {fault.name: fault.title for fault in FAULTS}
     rows = [
         "| fault | delivery | lines | lost | doubled | out of order | traces cut | recovery | |",
         "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
     ]
-    rows += [
-        f"| {titles[one.fault]} | {one.delivery} | {one.verdict.lines:,} | {one.verdict.lost} | {one.verdict.doubled} "
-        f"| {one.verdict.disordered} | {one.verdict.cut} | {one.recovery_seconds:.1f} s "
-        f"| {'' if one.is_right else 'WRONG'} |"
-        for one in trials
-    ]
+    for one in trials:
+        if isinstance(one, Broken):
+            rows.append(f"| {titles[one.fault]} | {one.delivery} | | | | | | | {one.error.splitlines()[0]} |")
+            continue
+        told = one.verdict
+        rows.append(
+            f"| {titles[one.fault]} | {one.delivery} | {told.lines:,} | {told.lost} | {told.doubled} "
+            f"| {told.disordered} | {told.cut} | {one.recovery_seconds:.1f} s | {'' if one.is_right else 'WRONG'} |"
+        )
     return "\n".join(rows)
+
+
+def attempt(
+    broker: ProxiedBroker, fault: Fault, *, delivery: str, seed: int, lines: int, rate: float
+) -> Trial | Broken:
+    """Run a trial; one that can't be ended does not end the others."""
+    try:
+        return run(broker, fault, delivery=delivery, seed=seed, lines=lines, rate=rate)
+    except Exception as exc:  # noqa: BLE001 - whatever it is, it is what came of the fault
+        return Broken(fault=fault.name, delivery=delivery, error=str(exc) or repr(exc))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -109,7 +136,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     faults = [fault for fault in FAULTS if fault.name in (options.fault or names)]
     deliveries = options.delivery or DELIVERIES
     lines = max(options.records // (len(faults) * len(deliveries)), 1)
-    trials: list[Trial] = []
+    trials: list[Trial | Broken] = []
     broker = ProxiedBroker()
     try:
         broker.start()
@@ -118,7 +145,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             for delivery in deliveries:
                 seed = options.seed * 1000 + number
                 print(f"==> {fault.title}, {delivery}", flush=True)  # noqa: T201 - a command's output
-                one = run(broker, fault, delivery=delivery, seed=seed, lines=lines, rate=options.rate)
+                one = attempt(broker, fault, delivery=delivery, seed=seed, lines=lines, rate=options.rate)
                 trials.append(one)
                 print(f"    {json.dumps(one.as_dict())}", flush=True)  # noqa: T201
         print(table(trials))  # noqa: T201
@@ -132,9 +159,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 "trials": [one.as_dict() for one in trials],
             }
             options.json.write_text(json.dumps(report, indent=1) + "\n")
-    late = [one for one in trials if one.recovery_seconds > SESSION_SECONDS + RECOVERY_SECONDS]
-    for one in late:
-        print(f"{one.fault}, {one.delivery}: took {one.recovery_seconds:.1f} s to come back")  # noqa: T201
+    for one in trials:
+        if isinstance(one, Trial) and one.recovery_seconds > SESSION_SECONDS + RECOVERY_SECONDS:
+            print(f"{one.fault}, {one.delivery}: took {one.recovery_seconds:.1f} s to come back")  # noqa: T201
     return int(not all(one.is_right for one in trials))
 
 

@@ -1,0 +1,38 @@
+"""The short form of `python -m tests.chaos`: some faults, on real servers, with real workers."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.chaos.__main__ import run
+from tests.chaos.faults import FAULTS
+from tests.chaos.world import ProxiedBroker
+from tests.kafka_broker import JavaBroker, KafkaBroker
+
+pytestmark = [pytest.mark.kafka, pytest.mark.redis, pytest.mark.slow, pytest.mark.timeout(280)]
+
+
+@pytest.fixture(scope="module")
+def broker(kafka: KafkaBroker) -> Iterator[ProxiedBroker]:
+    """Give a broker of one's own, to be killed; skip where only somebody else's can be had."""
+    if not isinstance(kafka, JavaBroker):
+        pytest.skip("faults need a broker on this machine's Java")
+    broker = ProxiedBroker()
+    try:
+        broker.start()
+        broker.proxy.start()
+        yield broker
+    finally:
+        broker.stop()
+        broker.proxy.stop()
+
+
+@pytest.mark.parametrize(
+    ("name", "delivery"), [("kill", "exactly-once"), ("broker-cut", "exactly-once"), ("broker-killed", "at-least-once")]
+)
+def test_faults_break_no_promise(broker: ProxiedBroker, name: str, delivery: str) -> None:
+    """Nothing is lost, doubled beyond what is promised, out of order, or wrong."""
+    fault = next(fault for fault in FAULTS if fault.name == name)
+    trial = run(broker, fault, delivery=delivery, seed=7, lines=5_000, rate=1_000)
+    assert trial.is_right, trial
+    assert trial.verdict.lines >= 5_000
