@@ -4,7 +4,7 @@ BIN := .venv/bin
 KAFKA ?=
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test test-quick check format bench lock kernels clean help
+.PHONY: demo test test-quick check format bench chaos sbom lock kernels clean help
 .DEFAULT_GOAL := help
 
 help:  ## show the targets
@@ -64,6 +64,14 @@ lock:  ## write the locked dependencies anew from pyproject.toml (needs uv)
 	$(LOCK) --extra demo --extra training --extra dev -o deploy/requirements/all.lock
 	$(LOCK) --extra demo --constraint deploy/requirements/all.lock -o deploy/requirements/demo.lock
 	$(LOCK) --all-extras --constraint deploy/requirements/all.lock -o deploy/requirements/bench.lock
+
+chaos: .venv/all.stamp kernels  ## faults on purpose, a million lines, output compared with input (half an hour)
+	@mkdir -p build
+	$(BIN)/python -m tests.chaos --json build/chaos.json
+
+sbom: .venv/all.stamp  ## what a deployment is made of, as CycloneDX: build/sbom.cdx.json
+	@mkdir -p build
+	$(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible --validate -o build/sbom.cdx.json deploy/requirements/demo.lock
 
 clean:  ## remove what was built, the environment too
 	rm -rf .venv .cache build dist runs .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -11,8 +11,8 @@ from kafka.errors import KafkaError
 
 KEYS = [b"shop-%d" % number for number in range(6)]
 #: What the worker's templates must match; a trace goes on into the parameter's white space.
-TEMPLATES = ("took <*> ms", "error failed <*>")
-SPACIOUS = TEMPLATES[1:]
+TEMPLATES = ("took <*> ms", "error failed <*>", "\tat shop.Cart.pay(Cart.java:<*>)")
+SPACIOUS = TEMPLATES[1:2]
 _TRACE_LINES = 3
 
 
