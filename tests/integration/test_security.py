@@ -53,6 +53,7 @@ LISTENERS = {
     "TLS": ("SSL", "broker"),
     "MTLS": ("SSL", "broker"),
     "SASL": ("SASL_SSL", "broker"),
+    "OPEN": ("SASL_PLAINTEXT", "broker"),
     "EXPIRED": ("SSL", "expired"),
     "ELSEWHERE": ("SSL", "elsewhere"),
 }
@@ -71,8 +72,6 @@ class Place:
     server: Certificate
     #: The client's own, its key locked.
     client: Certificate
-    #: An authority that none of these certificates is signed by.
-    stranger: Authority
 
     def token(self, name: str, subject: str, *, seconds: float = 3600) -> Path:
         """Write a token that the broker takes."""
@@ -92,17 +91,18 @@ class Place:
             "MODEL__PATH": "none",
             "KAFKA__BOOTSTRAP_SERVERS": self.kafka.addresses[listener],
             "KAFKA__SECURITY_PROTOCOL": LISTENERS[listener][0],
-            "KAFKA__SSL_CA_LOCATION": str(self.server.authority),
             "KAFKA__SESSION_TIMEOUT_MS": "6000",
             "KAFKA__HEARTBEAT_INTERVAL_MS": "500",
         }
+        if LISTENERS[listener][0].endswith("SSL"):
+            settings["KAFKA__SSL_CA_LOCATION"] = str(self.server.authority)
         if listener == "MTLS":
             settings |= {
                 "KAFKA__SSL_CERTIFICATE_LOCATION": str(self.client.chain),
                 "KAFKA__SSL_KEY_LOCATION": str(self.client.key),
                 "KAFKA__SSL_KEY_PASSWORD": KEY_PASSWORD,
             }
-        if listener == "SASL":
+        if LISTENERS[listener][0].startswith("SASL"):
             settings["KAFKA__SASL_MECHANISM"] = mechanism
             if mechanism == "OAUTHBEARER":
                 settings["KAFKA__SASL_TOKEN_LOCATION"] = str(self.token("token", user))
@@ -120,6 +120,11 @@ class Place:
             **more,
         }
         return {f"LOGLOOM_REDIS__{name}": value for name, value in settings.items()}
+
+    def located(self, changes: Mapping[str, str]) -> dict[str, str]:
+        """Give `changes` with names of files in their folder."""
+        endings = (".pem", ".crt", ".key")
+        return {name: str(self.folder / value) if value.endswith(endings) else value for name, value in changes.items()}
 
     def send(self, *values: bytes) -> None:
         """Write `values` to RAW."""
@@ -161,6 +166,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         "expired": authority.issue("expired", "localhost", is_expired=True),
         "elsewhere": authority.issue("elsewhere", "elsewhere.example"),
     }
+    stranger.issue("foreign", "worker.example")
     client = authority.issue(ROOT, "worker.example", key_password=KEY_PASSWORD)
     protocols = {name: protocol for name, (protocol, _) in LISTENERS.items()}
     broker = JavaBroker(protocols, broker_properties(certificates))
@@ -172,9 +178,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
         except (NoBroker, NoRedis) as exc:
             skip(exc)
         stack.callback(server.close)
-        started = Place(
-            folder=folder, kafka=broker, redis=server, server=certificates["broker"], client=client, stranger=stranger
-        )
+        started = Place(folder=folder, kafka=broker, redis=server, server=certificates["broker"], client=client)
         grant(started)
         yield started
 
@@ -190,20 +194,20 @@ def broker_properties(certificates: Mapping[str, Certificate]) -> dict[str, str]
             properties[f"listener.name.{name.lower()}.ssl.{store}.type"] = "PEM"
             properties[f"listener.name.{name.lower()}.ssl.{store}.location"] = str(file)
     security = "org.apache.kafka.common.security"
+    users = " ".join(f'user_{user}="{PASSWORD}"' for user in (WORKER, ROOT))
+    sasl = {
+        "sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-512,OAUTHBEARER",
+        "plain.sasl.jaas.config": f"{security}.plain.PlainLoginModule required {users};",
+        "scram-sha-512.sasl.jaas.config": f"{security}.scram.ScramLoginModule required;",
+        "oauthbearer.sasl.jaas.config": (
+            f'{security}.oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub="broker";'
+        ),
+    }
     return {
         **properties,
         "listener.name.mtls.ssl.client.auth": "required",
         "listener.name.mtls.ssl.principal.mapping.rules": "RULE:^.*CN=([^,]+).*$/$1/,DEFAULT",
-        "listener.name.sasl.sasl.enabled.mechanisms": "PLAIN,SCRAM-SHA-512,OAUTHBEARER",
-        "listener.name.sasl.plain.sasl.jaas.config": (
-            f"{security}.plain.PlainLoginModule required "
-            + " ".join(f'user_{user}="{PASSWORD}"' for user in (WORKER, ROOT))
-            + ";"
-        ),
-        "listener.name.sasl.scram-sha-512.sasl.jaas.config": f"{security}.scram.ScramLoginModule required;",
-        "listener.name.sasl.oauthbearer.sasl.jaas.config": (
-            f'{security}.oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub="broker";'
-        ),
+        **{f"listener.name.{name}.{key}": value for name in ("sasl", "open") for key, value in sasl.items()},
         "listener.name.sasl.oauthbearer.connections.max.reauth.ms": str(SESSION_MS),
         "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
         "super.users": f"User:ANONYMOUS;User:{ROOT}",
@@ -275,6 +279,16 @@ WRONG: list[Any] = [
         "refuses the TLS connection with no certificate",
         id="no-certificate",
     ),
+    pytest.param(
+        "MTLS",
+        {
+            "KAFKA__SSL_CERTIFICATE_LOCATION": "foreign.crt",
+            "KAFKA__SSL_KEY_LOCATION": "foreign.key",
+            "KAFKA__SSL_KEY_PASSWORD": "none",
+        },
+        "refuses the TLS connection with .*foreign.crt: .*ssl_certificate_location",
+        id="strange-certificate",
+    ),
     pytest.param("MTLS", {"KAFKA__SSL_KEY_PASSWORD": f"{MARKER}-not"}, "ssl_key_password", id="key-password"),
     pytest.param("SASL", {"KAFKA__SASL_PASSWORD": f"{MARKER}-not"}, "refuses the user 'root' by PLAIN", id="plain"),
     pytest.param(
@@ -299,8 +313,7 @@ def test_what_the_broker_refuses_is_one_line(
     place: Place, command: str, listener: str, changes: Mapping[str, str], told: str
 ) -> None:
     """Whoever does not get in is told why, at once, and no secret."""
-    changed = {name: str(place.folder / value) if value.endswith(".pem") else value for name, value in changes.items()}
-    shown = run(place.environment(listener, **changed), command)
+    shown = run(place.environment(listener, **place.located(changes)), command)
     assert (shown.exit_code, len(shown.output.splitlines())) == (1, 1), shown.output
     assert re.search(told, shown.output)
     assert MARKER not in shown.output
@@ -339,7 +352,10 @@ def test_a_worker_needs_no_more_and_tells_no_secret(place: Place, delivery: str,
         worker.wait_for(2)
         if model == "base":
             with place.redis.client() as client:
-                assert any(b":{default}:" in key for key in client.scan_iter("logloom:*:templates"))
+                client.execute_command("ACL", "SETUSER", WORKER, "+scan")
+                told.append(run(environment, "templates", "list"))
+                client.execute_command("ACL", "SETUSER", WORKER, "-scan")
+            assert "logged in after <*> attempts" in told[-1].output
         metrics = worker.scrape()
         written = EVENTS if model == "base" else DEAD
         change_permission(place, "WRITE", written, is_given=False)
@@ -418,12 +434,25 @@ def test_each_permission_of_the_broker_is_needed(place: Place, operation: str, n
     change_permission(place, operation, name, is_given=False)
     try:
         place.wait_for_permissions([lacking])
-        shown = run(place.environment("SASL", user=WORKER, KAFKA__DELIVERY="exactly-once"), "worker")
+        environment = place.environment("SASL", user=WORKER, KAFKA__DELIVERY="exactly-once")
+        shown = run(environment, "worker")
+        checked = run(environment, "check", "--no-model")
     finally:
         change_permission(place, operation, name, is_given=True)
         place.wait_for_permissions([])
     assert (shown.exit_code, len(shown.output.splitlines())) == (1, 1), shown.output
     assert f"the broker denies the user what a worker needs: {lacking};" in shown.output
+    assert (checked.exit_code, "fail  permissions: the broker denies" in checked.output) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("mechanism", "told"), [("PLAIN", "password"), ("SCRAM-SHA-512", ""), ("OAUTHBEARER", "token")]
+)
+def test_secrets_in_the_clear_are_told(place: Place, mechanism: str, told: str) -> None:
+    """A password or a token that everyone on the network could read is worth a word; SCRAM sends neither."""
+    checked = run(place.environment("OPEN", mechanism=mechanism), "check", "--no-model")
+    assert checked.exit_code == 0, checked.output
+    assert (f"warn  security: the {told} goes over the network" in checked.output) == bool(told)
 
 
 def redis_settings(place: Place, **more: str) -> Settings:
@@ -482,8 +511,8 @@ def test_redis_asks_for_a_certificate(place: Place) -> None:
 )
 def test_what_redis_refuses_is_one_line(place: Place, changes: Mapping[str, str], told: str) -> None:
     """A worker does not start with a Redis that knows it not."""
-    changed = {name: str(place.folder / value) if value.endswith(".pem") else value for name, value in changes.items()}
-    shown = run(place.environment("SASL", user=WORKER) | place.redis_environment(**changed), "worker")
+    environment = place.environment("SASL", user=WORKER) | place.redis_environment(**place.located(changes))
+    shown = run(environment, "worker")
     assert (shown.exit_code, len(shown.output.splitlines())) == (1, 1), shown.output
     assert re.search(told, shown.output)
     assert MARKER not in shown.output

@@ -191,13 +191,13 @@ class Admin:
         return may
 
     def may_use(self, group: str) -> bool:
-        """Say whether the user may know of `group` and its offsets."""
+        """Say whether the user may know of `group` and its offsets; true where no broker can tell."""
         try:
             self.committed(group)
         except Unreachable as exc:
-            if isinstance(exc.__cause__, GroupAuthorizationFailedError):
-                return False
-            raise
+            if not isinstance(exc.__cause__, (GroupAuthorizationFailedError, *_COORDINATOR_IS_AWAY)):
+                raise
+            return not isinstance(exc.__cause__, GroupAuthorizationFailedError)
         return True
 
     def may_write_as(self, transactional_id: str) -> bool:
