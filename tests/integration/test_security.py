@@ -35,7 +35,7 @@ from worker.transport.permissions import missing
 from worker.transport.producer import RecordBatchProducer
 from worker.transport.security import consumer_credentials, producer_security
 
-pytestmark = [pytest.mark.kafka, pytest.mark.redis, pytest.mark.slow]
+pytestmark = [pytest.mark.kafka, pytest.mark.redis, pytest.mark.slow, pytest.mark.timeout(280)]
 
 #: For tests in which the model learns.
 needs_weights = pytest.mark.skipif(
@@ -135,7 +135,7 @@ class Place:
         """Wait until the broker knows what it acknowledged of the permissions of the worker's user."""
         settings = load(environment=self.environment("SASL", user=WORKER, KAFKA__DELIVERY="exactly-once"))
         with Admin(settings.kafka) as admin:
-            wait_until(lambda: list(missing(admin, settings)) == lacking, seconds=20, what=f"lacking {lacking}")
+            wait_until(lambda: list(missing(admin, settings)) == lacking, seconds=60, what=f"lacking {lacking}")
 
 
 def run(environment: Mapping[str, str], *arguments: str, stdin: bytes = b"") -> Result:
@@ -360,7 +360,7 @@ def test_a_worker_needs_no_more_and_tells_no_secret(place: Place, delivery: str,
         written = EVENTS if model == "base" else DEAD
         change_permission(place, "WRITE", written, is_given=False)
         place.send(b"user 4713 logged in after 14 attempts")
-        assert worker.process.wait(30) == 1
+        assert worker.process.wait(90) == 1
         change_permission(place, "WRITE", written, is_given=True)
         place.wait_for_permissions([])
         log = worker.log
@@ -428,7 +428,9 @@ def change_permission(place: Place, operation: str, name: str, *, is_given: bool
     admin.close()
 
 
-@pytest.mark.parametrize(("operation", "name", "lacking"), KAFKA_PERMISSIONS)
+@pytest.mark.parametrize(
+    ("operation", "name", "lacking"), KAFKA_PERMISSIONS, ids=[name for _, name, _ in KAFKA_PERMISSIONS]
+)
 def test_each_permission_of_the_broker_is_needed(place: Place, operation: str, name: str, lacking: str) -> None:
     """Without one of them a worker does not start, and says which."""
     change_permission(place, operation, name, is_given=False)
