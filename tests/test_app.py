@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from worker.app import AppSettings, BatchProcessor, Lane, WorkerApp, pack_events
+from worker.app import AppSettings, BatchProcessor, Lane, WorkerApp, pack_batches, pack_events
 from worker.errors import WrongSettings
-from worker.transport.acknowledgements import Acknowledge
+from worker.transport.acknowledgements import Acknowledge, Acknowledgements
 from worker.transport.batches import FetchedBatch, TopicPartition, read_records
+from worker.transport.positions import Position
 from worker.transport.subscriptions import Subscription
 
 
@@ -177,6 +178,23 @@ def test_stock_events_become_a_record_batch() -> None:
     assert records.value_length.tolist() == [1, 2, -1]
     start, length = records.headers_start[0], records.headers_length[0]
     assert records.buffer[start : start + length].tobytes() == b"\x02\x02h\x021"
+
+
+def test_joined_batches_are_acknowledged_one_by_one() -> None:
+    """What is done below an offset is done of each; a line that waits at the start of one is told with what passed."""
+    ledgers = Acknowledgements()
+    ledgers.assign([TopicPartition("raw", 0)])
+    arrivals = deque([batch(0), batch(1), batch(2)])
+    for arrival in arrivals:
+        ledgers.register(arrival)
+    packed, acknowledge = pack_batches(arrivals, ledgers)
+    assert (packed.fetch_offset, packed.next_offset) == (0, 3)
+    told = []
+    for position in (Position(0, 3, (0,)), Position(1, 3, (1,)), Position.at(3)):
+        acknowledge(position.offset, position)
+        told.append(ledgers.committable().get(TopicPartition("raw", 0)))
+    assert told == [Position(0, 3, (0,)), Position(1, 3, (1,)), Position.at(3)]
+    assert ledgers.batches_in_flight == 0
 
 
 def test_stock_events_are_acknowledged_up_to_the_offset() -> None:

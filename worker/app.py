@@ -21,7 +21,7 @@ import faust
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from worker.errors import DeliveryFailed, WrongSettings
-from worker.transport.acknowledgements import Acknowledge
+from worker.transport.acknowledgements import Acknowledge, Acknowledgements
 from worker.transport.batches import FetchedBatch, TopicPartition, join_batches
 from worker.transport.consumer import Fetching, RecordBatchConsumer, RecordBatchTransport, SourceApp, StockTransport
 from worker.transport.group_offsets import Membership
@@ -394,31 +394,16 @@ class WorkerApp:
             are_batches = self.settings.transport == "batches"
             lane = self._lanes[partition] = Lane(
                 self._processors[source],
-                self._take_batches if are_batches else pack_events,
+                self._pack_batches if are_batches else pack_events,
                 self.fail,
                 linger_seconds=self.settings.linger_seconds if are_batches else _STOCK_LINGER_SECONDS,
                 predecessor=lane,
             )
         return lane
 
-    def _take_batches(self, arrivals: deque[FetchedBatch]) -> tuple[FetchedBatch, Acknowledge]:
-        taken = [arrivals.popleft()]
-        size = len(taken[0].data)
-        while arrivals and size + len(arrivals[0].data) <= _JOINED_BYTES:
-            taken.append(arrivals.popleft())
-            size += len(taken[-1].data)
+    def _pack_batches(self, arrivals: deque[FetchedBatch]) -> tuple[FetchedBatch, Acknowledge]:
         consumer: RecordBatchConsumer = cast("SourceApp", self._faust).consumer
-        callbacks = deque((batch, consumer.acknowledgements.callback(batch)) for batch in taken)
-
-        def acknowledge(up_to: int, position: Position | None = None) -> None:
-            while callbacks and callbacks[0][0].fetch_offset < up_to:
-                batch, acknowledge_one = callbacks[0]
-                acknowledge_one(min(up_to, batch.next_offset), position)
-                if up_to < batch.next_offset:
-                    return
-                callbacks.popleft()
-
-        return join_batches(taken), acknowledge
+        return pack_batches(arrivals, consumer.acknowledgements)
 
     async def _drain(self, partitions: frozenset[TopicPartition]) -> bool:
         """Finish what was begun of `partitions`; return whether what was acknowledged may be committed."""
@@ -436,6 +421,27 @@ class WorkerApp:
             del self._lanes[partition]
         self._is_drained = True
         return self._failure is None
+
+
+def pack_batches(arrivals: deque[FetchedBatch], acknowledgements: Acknowledgements) -> tuple[FetchedBatch, Acknowledge]:
+    """Take batches that wait, in order, and make one of them; each is acknowledged by itself."""
+    taken = [arrivals.popleft()]
+    size = len(taken[0].data)
+    while arrivals and size + len(arrivals[0].data) <= _JOINED_BYTES:
+        taken.append(arrivals.popleft())
+        size += len(taken[-1].data)
+    callbacks = deque((batch, acknowledgements.callback(batch)) for batch in taken)
+
+    def acknowledge(up_to: int, position: Position | None = None) -> None:
+        # A batch whose first line waits is told too: the position may say more than before.
+        while callbacks and callbacks[0][0].fetch_offset <= up_to:
+            batch, acknowledge_one = callbacks[0]
+            acknowledge_one(min(up_to, batch.next_offset), position)
+            if up_to < batch.next_offset:
+                return
+            callbacks.popleft()
+
+    return join_batches(taken), acknowledge
 
 
 def pack_events(events: deque[Any]) -> tuple[FetchedBatch, Acknowledge]:
