@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.parsing.templates import Template, fingerprint, words_of
+from worker.parsing.templates import Template, fingerprint, has_letter, words_of
 
 # A message over its template, the parameters' values between bars; None where it must not match.
 PAIRS = [
@@ -82,7 +82,7 @@ def test_matching_is_lazy_matching(template: Template, message: bytes) -> None:
     for spacious, literal in zip(template.spacious, template.literals[1:], strict=True):
         parts += [b"(.*?)" if spacious else rb"([^ \t]*?)", re.escape(literal)]
     expected = re.fullmatch(b"".join(parts), message, re.DOTALL)
-    if template.letterless and re.search(rb"[A-Za-z]", message):
+    if template.letterless and has_letter(message):
         expected = None
     spans = None if expected is None else tuple(expected.span(i + 1) for i in range(len(template.spacious)))
     assert spans == template.match(message)
@@ -92,7 +92,7 @@ def test_matching_is_lazy_matching(template: Template, message: bytes) -> None:
 def test_a_template_matches_the_message_it_was_cut_from(cut: tuple[bytes, Template]) -> None:
     """What was cut from a message matches it, unless it would swallow all its letters."""
     message, template = cut
-    swallows = template.letterless and re.search(rb"[A-Za-z]", message) is not None
+    swallows = template.letterless and has_letter(message)
     assert swallows == (template.match(message) is None)
 
 
@@ -154,3 +154,24 @@ def test_a_long_line_is_refused_in_linear_time(template: Template, message: byte
     started = time.process_time()
     assert template.match(message) is None
     assert time.process_time() - started < 10
+
+
+@pytest.mark.parametrize("message", ["接続に失敗しました", "Übersetzung", "привет", "🔥", "é"])
+def test_a_template_without_letters_matches_no_letters_of_any_script(message: str) -> None:
+    """A language that writes no ASCII is not swallowed by a template of parameters alone."""
+    assert Template.from_text("<*>", {0}).match(message.encode()) is None
+    assert Template.from_text("<*> 5", {0}).match(f"{message} 5".encode()) is None
+
+
+@pytest.mark.parametrize("message", ["5 → 7", "│ 5 │ 7 │", "23° – 24°", "\x1b[1m"])
+def test_marks_beyond_ascii_are_no_letters(message: str) -> None:
+    """Dashes, arrows, frames and degrees are as little text as ASCII's marks."""
+    assert has_letter(message.encode()) == ("m" in message)
+
+
+def test_a_letter_that_is_not_ascii_keeps_a_template_from_swallowing() -> None:
+    """A template whose only letters are of another script matches messages whose values are ASCII words."""
+    message = "ユーザー bob がログインしました".encode()
+    template = Template.cut(message, [(13, 16)])
+    assert template.text == "ユーザー <*> がログインしました"
+    assert template.match(message) == ((13, 16),)

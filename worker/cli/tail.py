@@ -73,7 +73,7 @@ def decode_event(value: bytes) -> dict[str, Any] | None:
 
     try:
         event = json.loads(value) if value[:1] == b"{" else msgpack.unpackb(value)
-    except (ValueError, msgpack.UnpackException):
+    except (ValueError, RecursionError, msgpack.UnpackException):
         return None
     if not isinstance(event, dict) or not isinstance(event.get("attributes", {}), dict):
         return None

@@ -24,7 +24,7 @@ NEXT = 7
 LITERALS_START, PIECES_START = 8, 9
 #: How many parameters it has; its pieces are one more.
 PARAMETERS = 10
-#: Sum of LETTERLESS (no literal holds an ASCII letter) and IS_RIVAL (some row of `Table.rivals` may hold it).
+#: Sum of LETTERLESS (no literal holds a letter) and IS_RIVAL (some row of `Table.rivals` may hold it).
 FLAGS = 11
 LETTERLESS, IS_RIVAL = 1, 2
 #: White space in all its messages: that of its literals; -1 if a parameter may hold some.
@@ -106,9 +106,10 @@ def _find(buffer: U8, at: int, end: int, literals: U8, literal_start: int, lengt
 
 
 @inlined
-def _holds_ascii_letter(buffer: U8, start: int, end: int) -> bool:
+def _holds_letter(buffer: U8, start: int, end: int) -> bool:
+    """Look for a letter as `worker.parsing.templates.has_letter` does."""
     for at in range(start, end):
-        if 97 <= buffer[at] | 0x20 <= 122:
+        if 97 <= buffer[at] | 0x20 <= 122 or (buffer[at] >= 0xC3 and buffer[at] != 0xE2):
             return True
     return False
 
@@ -130,7 +131,7 @@ def verify(rows: I64, row: int, pieces: I64, literals: U8, buffer: U8, start: in
     stop = end - (pieces[piece + parameters] >> 1)
     if not same_bytes(buffer, stop, literals, literal + literal_bytes - (end - stop), end - stop):
         return False
-    if rows[row, FLAGS] & LETTERLESS != 0 and _holds_ascii_letter(buffer, start, end):
+    if rows[row, FLAGS] & LETTERLESS != 0 and _holds_letter(buffer, start, end):
         return False
     number = 0
     position = start + length

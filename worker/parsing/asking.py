@@ -16,7 +16,18 @@ from typing import Self, cast
 import numpy as np
 from tokenizers import Tokenizer
 
-from worker.parsing.networks import F32, HUMP, MARKS, Part, mark_class, read_network, refuse_misfits, shapes_of
+from worker.parsing.networks import (
+    F32,
+    HUMP,
+    MARKS,
+    Part,
+    described_threshold,
+    described_tokenizer,
+    mark_class,
+    read_network,
+    refuse_misfits,
+    shapes_of,
+)
 from worker.parsing.pieces import RULES, Piece
 from worker.parsing.spans import Span
 from worker.parsing.types import TYPES, parameter_type
@@ -29,6 +40,7 @@ SIDES, NEAR, EXACT = 8, 16, 5
 _AROUND, _LONGEST = 80, 400
 _WORD = re.compile(r"[^\W\d_]+")
 _KEY = re.compile(r"([A-Za-z_][\w.\-]{0,40}(?: [A-Za-z]+){0,2})(?:=|: ?|\s=\s)[\"'\[({<]?$")
+_CURE = "Copy it again, or make it again."
 #: Numbers of a slot beside its words: type, rules, marks, header or not, how it is written, where it stands.
 _MORE = 12
 FACTS = len(TYPES) + len(RULES) + 2 * MARKS + _MORE
@@ -153,12 +165,12 @@ class Asker:
             WrongModel: it is missing, broken, or of another format.
 
         """
-        about, parts = read_network(path, "Copy it again, or make it again.")
-        tokenizer = Tokenizer.from_str(about["tokenizer"])
+        about, parts = read_network(path, _CURE)
+        tokenizer, threshold = described_tokenizer(path, about, _CURE), described_threshold(path, about, _CURE)
         _check(path, parts, tokenizer.get_vocab_size())
         words = parts["words"].astype(np.float32) * parts.pop("words_scale").astype(np.float32)
         floats = {name: part.astype(np.float32) for name, part in parts.items()} | {"words": words}
-        return cls(floats, tokenizer, float(about["threshold"]))
+        return cls(floats, tokenizer, threshold)
 
     def scores(self, slots: Sequence[Slot], fields: Sequence[str], message: str = "") -> F32:
         """Tell the log-odds that a slot of `message` answers a field, (fields, slots)."""

@@ -20,7 +20,7 @@ from worker.errors import WrongModel
 FORMAT = 1
 #: The version of the rules by which code cuts, settles and names what a checkpoint reads. Raised with each change of
 #: what comes out: templates that other rules made are kept apart as those of another checkpoint.
-RULES = 3
+RULES = 4
 #: What a token can be, in the order of the network's outputs.
 LABELS = ("constant", "begin", "inside")
 CONSTANT, BEGIN, INSIDE = range(3)
@@ -219,7 +219,7 @@ def read_about(folder: Path) -> About:
         fields: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
         lists: dict[str, Any] = {name: tuple(value) for name, value in fields.items() if isinstance(value, list)}
         about = About(**({"cuts": _WORDS} | fields | lists))
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise WrongModel(f"{path} is broken: {error}") from error
     if (about.format, about.labels, about.feature_sizes) != (FORMAT, LABELS, FEATURE_SIZES):
         raise WrongModel(

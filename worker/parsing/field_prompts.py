@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from worker.errors import WrongModel
-from worker.parsing.networks import F32, read_network, refuse_misfits, shapes_of, write_network
+from worker.parsing.networks import F32, described_texts, read_network, refuse_misfits, shapes_of, write_network
 
 _CURE = "Teach the fields again with `python -m training.prompt_fields`."
 _VECTORS = "vectors"
@@ -28,8 +28,8 @@ def read_field_prompts(path: Path, network: Path, width: int) -> dict[str, F32]:
     if about.get("network") != _digest(network):
         raise WrongModel(f"{path} was made for another network of fields than {network.name} of this version. {_CURE}")
     shapes_of(path, parts, (_VECTORS,), "soft prompts of fields")
-    names = about.get("fields")
-    if not names or not isinstance(names, list):
+    names = described_texts(path, about, "fields", _CURE)
+    if not names:
         raise WrongModel(f"{path} names no fields. {_CURE}")
     refuse_misfits(path, parts, {_VECTORS: (len(names), 3, width)})
     return dict(zip(names, parts[_VECTORS].astype(np.float32), strict=True))

@@ -106,7 +106,7 @@ def read_known(path: Path) -> list[Template]:
         if line.strip():
             try:
                 templates.append(_template(json.loads(line)))
-            except (ValueError, TypeError, KeyError, AttributeError) as error:
+            except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
                 raise WrongModel(f"{path}, line {number}, is no template: {error}") from error
     return templates
 

@@ -22,6 +22,9 @@ from worker.parsing.networks import (
     F32,
     HUMP,
     Part,
+    described_texts,
+    described_threshold,
+    described_tokenizer,
     packed,
     read_network,
     refuse_misfits,
@@ -32,6 +35,7 @@ from worker.parsing.templates import WILDCARD, Template
 
 #: The file that ships with Logloom.
 SHIPPED = Path(__file__).parents[1] / "models" / "types.safetensors"
+_CURE = "Install Logloom again."
 #: Most characters and most tokens of a template that are read: a flood of long ones must not take long.
 _CHARACTERS, TOKENS = 400, 64
 _PARTS = (
@@ -81,12 +85,12 @@ class Typer:
             WrongModel: the file is missing or broken.
 
         """
-        about, parts = read_network(path, "Install Logloom again.")
-        tokenizer = Tokenizer.from_str(about["tokenizer"])
-        _check(path, parts, len(about["types"]), tokenizer.get_vocab_size())
+        about, parts = read_network(path, _CURE)
+        tokenizer, taught = described_tokenizer(path, about, _CURE), described_texts(path, about, "types", _CURE)
+        _check(path, parts, len(taught), tokenizer.get_vocab_size())
         loaded = {name: part.astype(np.float32) for name, part in parts.items()}
         loaded["tokens"] *= loaded["token_scale"]
-        return cls(loaded, about["types"], about["threshold"], tokenizer).asking(types)
+        return cls(loaded, taught, described_threshold(path, about, _CURE), tokenizer).asking(types)
 
     @property
     def taught(self) -> tuple[str, ...]:

@@ -185,8 +185,21 @@ def described_network(config: dict[str, Any]) -> Network:
         from transformers import AutoConfig, AutoModel  # noqa: PLC0415 - takes seconds, and only other encoders need it
 
         return Network(AutoModel.from_config(AutoConfig.for_model(**config)), config["hidden_size"])
-    except (ValueError, TypeError, KeyError, RuntimeError) as error:
+    except Exception as error:  # what an encoder of Transformers raises is up to it
         raise WrongModel(f"{CONFIG} describes no encoder that can be run: {error!r}") from error
+
+
+def described_shapes(config: dict[str, Any], most_layers: int) -> dict[str, tuple[int, ...]]:
+    """Tell the shapes of an encoder's weights by its description, without making them: sizes may be lies.
+
+    Raises:
+        WrongModel: no such encoder is known, its sizes do not fit each other, or it has more than `most_layers` layers.
+
+    """
+    if config["num_hidden_layers"] > most_layers:
+        raise WrongModel(f"{CONFIG} gives {config['num_hidden_layers']} layers, more than {WEIGHTS} has weights.")
+    with torch.device("meta"):
+        return {name: tuple(tensor.shape) for name, tensor in described_network(config).state_dict().items()}
 
 
 class Tagger:
@@ -232,15 +245,10 @@ class Tagger:
         about, config, tokenizer, weights = read_checkpoint(folder)
         if about.max_tokens > config["max_position_embeddings"]:
             raise WrongModel(f"{folder / ABOUT} gives max_tokens as {about.max_tokens}, {CONFIG} has fewer positions.")
-        network = described_network(config)
-        wanted = network.state_dict()
+        wanted = described_shapes(config, len(weights))
         shapes = {name: tuple(tensor.shape) for name, tensor in weights.items()}
-        if shapes != {name: tuple(tensor.shape) for name, tensor in wanted.items()}:
-            wrong = sorted(
-                name
-                for name in wanted.keys() | shapes.keys()
-                if name not in wanted or shapes.get(name) != tuple(wanted[name].shape)
-            )
+        if shapes != wanted:
+            wrong = sorted(name for name in wanted.keys() | shapes.keys() if shapes.get(name) != wanted.get(name))
             raise WrongModel(
                 f"{folder / WEIGHTS} does not fit {CONFIG}: {', '.join(wrong[:5])}. Take both from one checkpoint."
             )
@@ -248,6 +256,7 @@ class Tagger:
             raise WrongModel(
                 f"{folder / WEIGHTS} holds values that are no numbers. Train it again, or take another one."
             )
+        network = described_network(config)
         network.load_state_dict({name: tensor.float() for name, tensor in weights.items()})
         prompts = load_prompts(folder, config)
         _check_prompts(folder, network, prompts, config["max_position_embeddings"] - about.max_tokens)
@@ -455,7 +464,7 @@ def read_config(folder: Path) -> dict[str, Any]:
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         sizes = [config[name] for name in ("hidden_size", "vocab_size", "max_position_embeddings", "num_hidden_layers")]
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise WrongModel(f"{folder / CONFIG} describes no encoder: {error!r}") from error
     if "model_type" not in config or not all(isinstance(size, int) and size > 0 for size in sizes):
         raise WrongModel(f"{folder / CONFIG} describes no encoder: it needs a model_type and sizes above zero.")

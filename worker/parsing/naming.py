@@ -23,6 +23,8 @@ from worker.parsing.networks import (
     F32,
     MARKS,
     Part,
+    described_texts,
+    described_threshold,
     mark_class,
     packed,
     read_network,
@@ -32,6 +34,7 @@ from worker.parsing.networks import (
 )
 from worker.parsing.types import TYPES, parameter_type
 
+_CURE = "Copy it again, or make it again."
 #: Words that programmers shorten, and those of several words for one thing that is kept.
 _SPELLINGS = {
     "addr": "address", "addrs": "addresses", "app": "application", "arch": "architecture", "attr": "attribute",
@@ -232,17 +235,13 @@ class Namer:
         path = folder / NAMES
         if not path.is_file():
             return None
-        about, parts = read_network(path, "Copy it again, or make it again.")
+        about, parts = read_network(path, _CURE)
         if about.get("tokenizer") != tokenizer_version(folder):
             raise WrongModel(
                 f"{path} was made for another tokenizer ({about.get('tokenizer')}) than that of {folder}: "
                 "make it again with `python -m training.name`, or delete it."
             )
-        names, threshold = about.get("names"), about.get("threshold")
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise WrongModel(f"{path} is broken: its names are no list of texts. Make it again.")
-        if not isinstance(threshold, float):
-            raise WrongModel(f"{path} is broken: {threshold} is no threshold. Make it again.")
+        names, threshold = described_texts(path, about, "names", _CURE), described_threshold(path, about, _CURE)
         tokenizer = Tokenizer.from_file(str(folder / TOKENIZER))
         _check(path, parts, len(names), tokenizer.get_vocab_size())
         return cls({name: part.astype(np.float32) for name, part in parts.items()}, names, threshold, tokenizer)

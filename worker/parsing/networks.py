@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
+from tokenizers import Tokenizer
 
 from worker.errors import WrongModel
 
@@ -48,11 +49,53 @@ def read_network(path: Path, cure: str) -> tuple[dict[str, Any], dict[str, Part]
         with safe_open(str(path), "numpy") as file:
             about: dict[str, Any] = json.loads((file.metadata() or {}).get(_ABOUT, "{}"))
             parts = {part: file.get_tensor(part) for part in file.keys()}  # noqa: SIM118 - no dict
-    except (SafetensorError, OSError, ValueError) as error:
+    except (SafetensorError, OSError, ValueError, RecursionError) as error:
         raise WrongModel(f"{path} is broken: {error}. {cure}") from error
+    if not isinstance(about, dict):
+        raise WrongModel(f"{path} is broken: it describes itself by no object. {cure}")
     if about.get("format") != _FORMAT:
-        raise WrongModel(f"{path} is of format {about.get('format')}; this version runs format {_FORMAT}.")
+        raise WrongModel(f"{path} is of format {about.get('format')!r}; this version runs format {_FORMAT}.")
     return about, parts
+
+
+def described_tokenizer(path: Path, about: Mapping[str, Any], cure: str) -> Tokenizer:
+    """Make the tokenizer that a file's description holds.
+
+    Raises:
+        WrongModel: it holds none.
+
+    """
+    text = about.get("tokenizer")
+    try:
+        return Tokenizer.from_str(text if isinstance(text, str) else "")
+    except Exception as error:  # the Rust library raises bare Exceptions
+        raise WrongModel(f"{path} is broken: it holds no tokenizer: {error}. {cure}") from error
+
+
+def described_texts(path: Path, about: Mapping[str, Any], name: str, cure: str) -> list[str]:
+    """Read a list of texts out of a file's description.
+
+    Raises:
+        WrongModel: it is none.
+
+    """
+    texts = about.get(name)
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise WrongModel(f"{path} is broken: its {name} are no list of texts. {cure}")
+    return texts
+
+
+def described_threshold(path: Path, about: Mapping[str, Any], cure: str) -> float:
+    """Read the probability or the odds below which a network says nothing.
+
+    Raises:
+        WrongModel: it is no number.
+
+    """
+    threshold = about.get("threshold")
+    if type(threshold) not in {int, float} or not np.isfinite(threshold):
+        raise WrongModel(f"{path} is broken: {threshold!r} is no threshold. {cure}")
+    return float(threshold)
 
 
 def write_network(path: Path, parts: Mapping[str, Part], about: Mapping[str, Any]) -> None:

@@ -32,7 +32,7 @@ from worker.parsing.known import KnownTemplates, load_known
 from worker.parsing.naming import Namer, Place, places
 from worker.parsing.rows import Candidate, matched
 from worker.parsing.spans import Span, balanced, first_line, later_lines, trimmed, unmistakable, with_missed
-from worker.parsing.templates import MAX_PARAMETERS, Template, decoded, encoded
+from worker.parsing.templates import MAX_PARAMETERS, Template, decoded, encoded, has_letter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -55,7 +55,7 @@ _OVERLAP = 64
 _STACK_FRAME = re.compile(r"^\s*(?:at |File \"|Caused by|Traceback)", re.MULTILINE)
 _ESCAPED = re.compile("[\udc80-\udcff]")
 _WORDS_WITH_DIGITS = re.compile(r"[\w\-]{0,64}\d[\w\-]{0,64}")
-_DIGITS = re.compile(r"\d+")
+_DIGITS = re.compile(r"[0-9]+")
 _KEY = re.compile(r"(?<!\w)(?<!\w[.\-])([A-Za-z_][\w.\-]{0,40})(?:=|:|\s?=\s)[\"'\[({<]?$")
 #: Characters before a parameter in which its key is looked for.
 _KEY_CHARACTERS = 48
@@ -456,13 +456,9 @@ def cleaned(text: str, spans: Sequence[Span]) -> list[Span]:
 def swallows(text: str, spans: Sequence[Span]) -> bool:
     """Tell whether a cut leaves no letter of a text that has letters: it would match too much."""
     edges = [0, *(edge for span in spans for edge in span), len(text)]
-    if any(
-        character.isalpha()
-        for left, right in zip(edges[::2], edges[1::2], strict=True)
-        for character in text[left:right]
-    ):
+    if any(has_letter(encoded(text[left:right])) for left, right in zip(edges[::2], edges[1::2], strict=True)):
         return False
-    return any(character.isalpha() for character in text)
+    return has_letter(encoded(text))
 
 
 def cut_template(message: bytes, text: str, spans: Sequence[Span], confidence: float) -> Template:

@@ -21,7 +21,9 @@ MAX_PARAMETERS = 128
 LETTERS = re.compile(rb"[A-Za-z\x80-\xff]+")
 
 _SPACE = re.compile(rb"[ \t]")
-_ASCII_LETTER = re.compile(rb"[A-Za-z]")
+#: A letter of any script, by one byte of it: ASCII, and what begins a character of UTF-8 from U+00C0 on, but for
+#: U+2000 to U+2FFF, which are marks: dashes, arrows, frames.
+_LETTER = re.compile(rb"[A-Za-z\xc3-\xe1\xe3-\xff]")
 _DIGIT = re.compile(rb"[0-9]")
 
 _MASK = (1 << 64) - 1
@@ -86,8 +88,8 @@ class Template:
 
     @cached_property
     def letterless(self) -> bool:
-        """Whether no literal holds an ASCII letter: then only messages without one match."""
-        return not any(_ASCII_LETTER.search(literal) for literal in self.literals)
+        """Whether no literal holds a letter: then only messages without one match."""
+        return not any(map(has_letter, self.literals))
 
     @cached_property
     def anchors(self) -> tuple[bytes, ...]:
@@ -105,7 +107,7 @@ class Template:
     def cut(cls, message: bytes, spans: Sequence[tuple[int, int]], confidence: float = 1.0) -> "Template":
         """Cut a template from `message` by the byte spans of its parameters, ascending; touching spans become one.
 
-        It matches `message`, unless the spans leave no ASCII letter of a message that has one.
+        It matches `message`, unless the spans leave no letter of a message that has one.
         """
         merged: list[list[int]] = []
         for start, end in spans:
@@ -146,7 +148,7 @@ class Template:
             return () if message == self.literals[0] else None
         if start > end or not message.startswith(self.literals[0]) or not message.endswith(self.literals[-1]):
             return None
-        if self.letterless and _ASCII_LETTER.search(message):
+        if self.letterless and has_letter(message):
             return None
         return self._spans(message, start, end)
 
@@ -185,6 +187,11 @@ class Template:
             spans.append((position, literal_at[number]))
             position = literal_at[number] + len(self.literals[number + 1])
         return tuple(spans)
+
+
+def has_letter(text: bytes) -> bool:
+    """Tell whether there is a letter, of whatever script."""
+    return _LETTER.search(text) is not None
 
 
 def words_of(message: bytes) -> list[bytes | None]:

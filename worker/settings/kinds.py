@@ -91,7 +91,7 @@ def _type_names(types: Mapping[str, tuple[str, ...]] | None) -> Mapping[str, tup
 def _from_json(written: str) -> Any:
     try:
         return json.loads(written)
-    except json.JSONDecodeError as exc:
+    except (ValueError, RecursionError) as exc:
         raise ValueError(f"no readable JSON: {exc}") from exc
 
 

@@ -113,7 +113,7 @@ class _Reader:
                 self.tree = tomllib.load(opened)
         except OSError as exc:
             self.mistakes.append(Mistake(text=f"{file}: can't be read: {exc.strerror}"))
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as exc:
+        except (ValueError, RecursionError) as exc:
             self.mistakes.append(Mistake(text=f"{file}: no TOML: {exc}"))
         self.origins = dict.fromkeys(_leaves(self.tree), str(file))
 

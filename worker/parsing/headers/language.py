@@ -266,4 +266,8 @@ def parse_format(text: str, *, name: str | None = None) -> HeaderFormat:
     Raises:
         WrongFormat: with the position of the mistake and what may stand there.
     """
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise WrongFormat(f"header format {text!r}, character {error.start + 1}: it is no UTF-8") from error
     return _Compiler(text, name or text).compile()
