@@ -23,6 +23,7 @@ os.environ.setdefault("NUMBA_BOUNDSCHECK", "1")  # before anything imports numba
 
 _ROOT = Path(__file__).parents[2]
 _COVERAGE = re.compile(r"cov: (\d+)")
+_EXECUTED = re.compile(r"number_of_executed_units: (\d+)")
 #: Between two lines of progress.
 _PULSE_SECONDS = 10.0
 
@@ -88,6 +89,8 @@ def _fuzzed(name: str, out: Path, limits: Sequence[str]) -> Outcome:
         if found := _COVERAGE.search(line):
             outcome.seed_coverage = outcome.seed_coverage or int(found[1])
             outcome.new_coverage = int(found[1]) - outcome.seed_coverage
+        if found := _EXECUTED.search(line):
+            outcome.inputs = max(outcome.inputs, int(found[1]))
         if time.monotonic() - told > _PULSE_SECONDS:
             told = time.monotonic()
             click.echo(f"    {name}: {outcome.inputs:,} inputs, {len(outcome.failures)} failures", err=True)

@@ -10,6 +10,7 @@ import inspect
 import json
 import os
 import sys
+import time
 import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -24,6 +25,8 @@ from tests.fuzz.target import MOST_BYTES, Target
 _ROOT = Path(__file__).parents[2]
 #: Inputs of full length that come before all others.
 _STRETCHED = 100
+#: Between two counts that are told.
+_PULSE_SECONDS = 0.5
 
 
 @dataclass(slots=True, kw_only=True)
@@ -94,9 +97,14 @@ def run(name: str, corpus: Path, failures: Path, limits: Sequence[str]) -> None:
     for content in seeds:
         (corpus / hashlib.blake2b(content, digest_size=8).hexdigest()).write_bytes(content)
 
+    _tell(feeder)
+    told = time.monotonic()
+
     def fed(content: bytes) -> None:
         feeder(content)
-        if feeder.inputs % 1000 == 0:
+        nonlocal told
+        if time.monotonic() - told > _PULSE_SECONDS:
+            told = time.monotonic()
             _tell(feeder)
 
     atheris.Setup(
@@ -104,10 +112,7 @@ def run(name: str, corpus: Path, failures: Path, limits: Sequence[str]) -> None:
          "-rss_limit_mb=8192", "-detect_leaks=0", str(corpus)],
         fed,
     )  # fmt: skip
-    try:
-        atheris.Fuzz()
-    finally:
-        _tell(feeder)
+    atheris.Fuzz()  # ends the process
 
 
 def _tell(feeder: Feeder) -> None:

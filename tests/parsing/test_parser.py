@@ -27,7 +27,7 @@ from worker.parsing.parser import (
 )
 from worker.parsing.settling import settle
 from worker.parsing.spans import Span
-from worker.parsing.templates import MAX_PARAMETERS, decoded
+from worker.parsing.templates import MAX_PARAMETERS, decoded, has_letter
 
 F32 = np.ndarray[tuple[int, int], np.dtype[np.float32]]
 
