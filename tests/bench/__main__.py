@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 
-from tests.bench import files, kernels, latency, memory, misses, pipelines, start_up
+from tests.bench import files, hostile, kernels, latency, memory, misses, pipelines, start_up
 from tests.bench.figures import Figure, table
 from tests.bench.machine import this_machine
 from tests.kafka_broker import KafkaBroker, start_broker
@@ -50,6 +50,10 @@ def parts(arguments: argparse.Namespace, broker: _Broker) -> Mapping[str, Part]:
             lines_each=4_000 if quick else 40_000, repeats=2 * repeats + 1, model=model
         ),
         "misses": lambda: misses.misses(lines_each=200 if quick else 1_000, repeats=repeats, model=model),
+        "hostile": lambda: hostile.curves(
+            repeats=2 * repeats + 1, model=model, png=arguments.png or Path("runs/bench/hostile.png")
+        ),
+        "flood": lambda: hostile.flood(lines=records),
         "parse": lambda: files.big_file(records=4 * records, repeats=repeats, model=model),
         "worker-start": lambda: start_up.first_event(broker(), repeats=repeats, model=model),
         "latency": lambda: latency.hit_latency(
@@ -65,13 +69,14 @@ def parts(arguments: argparse.Namespace, broker: _Broker) -> Mapping[str, Part]:
 def main() -> int:
     """Run the parts that are asked for."""
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=(__doc__ or "").partition("\n")[0])
-    names = list(parts(argparse.Namespace(model="", quick=True, records=0, repeats=0), _Broker(ExitStack())))
+    names = list(parts(argparse.Namespace(model="", quick=True, records=0, repeats=0, png=None), _Broker(ExitStack())))
     parser.add_argument("--only", action="append", choices=names, help="this part; may be given more than once")
     parser.add_argument("--records", type=int, help="records of the parts with many (1,000,000)")
     parser.add_argument("--repeats", type=int, help="how often each part is measured (3)")
     parser.add_argument("--quick", action="store_true", help="few records, once: to see whether it works")
     parser.add_argument("--model", default="base", help="checkpoint of the worker")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write machine and figures there")
+    parser.add_argument("--png", type=Path, metavar="FILE", help="draw the curves of hostile lines there")
     arguments = parser.parse_args()
     machine = asdict(this_machine())
     measured: dict[str, list[Figure]] = {}
@@ -107,7 +112,7 @@ def _report(
     measured: Mapping[str, list[Figure]],
     failed: Mapping[str, str],
 ) -> dict[str, Any]:
-    chosen = {name: value for name, value in vars(arguments).items() if value is not None and name != "json"}
+    chosen = {name: value for name, value in vars(arguments).items() if value is not None and name not in {"json", "png"}}
     figures = {name: [figure.as_json() for figure in of_part] for name, of_part in measured.items()}
     return {"machine": machine, "arguments": chosen, "parts": figures, "failed": failed}
 

@@ -67,6 +67,8 @@ class Misses:
     on_store_error: Callable[[str], None] | None = None
     counts: MissCounts = field(default_factory=MissCounts)
     _failed: OrderedDict[bytes, None] = field(default_factory=OrderedDict)
+    #: Ids of templates that were learned and are about to be kept, by each who is at it.
+    _coming: list[set[str]] = field(default_factory=list)
     #: One settling at a time.
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     #: What the stream must be told before it settles again: it may be at work, in its thread, when news comes.
@@ -109,6 +111,8 @@ class Misses:
         for template in news.templates:
             self.cache.add(template)
             self._tell(partial(Stream.restore, template_id=template.id))
+        for coming in self._coming:
+            coming.difference_update(news.removed, news.replaced)
         for template_id in news.removed:
             self.cache.remove(template_id)
             self._tell(partial(Stream.forget, template_id=template_id))
@@ -187,12 +191,26 @@ class Misses:
                 break
         self.counts.learned += len({template.id for template, _ in learned})
         self.counts.replaced += len(replaced)
-        for template, _ in learned:
-            self.cache.add(template)
+        await self._add([template for template, _ in learned])
         for template_id in replaced:
             self.cache.remove(template_id)
         matches = self.cache.without_removed(matches)
         return self.cache.look_up(texts, headers, only=matches, tier=TIER_MODEL)
+
+    async def _add(self, templates: Sequence[Template]) -> None:
+        """Keep templates, and let others work between them: each takes time by all that are kept.
+
+        What comes to be removed meanwhile is not added any more.
+        """
+        coming = {template.id for template in templates}
+        self._coming.append(coming)
+        try:
+            for template in templates:
+                if template.id in coming:
+                    self.cache.add(template)
+                    await asyncio.sleep(0)
+        finally:
+            self._coming = [other for other in self._coming if other is not coming]
 
     async def _announce(self, learned: Sequence[Learned], replaced: Mapping[str, str]) -> None:
         """Tell of templates that are new, and of those that others go into."""

@@ -16,8 +16,8 @@ from worker.parsing.templates import Template
 
 #: One table serves one scope.
 _SCOPE = 0
-#: A full cache gives up this share of its templates at once, the least recently used.
-_EVICTED_SHARE = 16
+#: A full cache gives up this share of its templates at once, the least recently used, but not so many that others wait.
+_EVICTED_SHARE, _MOST_EVICTED = 16, 256
 #: Rows beyond the limit for templates that batches in work still need: none of theirs is evicted.
 _HEADROOM = 1 << 17
 
@@ -125,7 +125,8 @@ class TemplateCache:
     def _evict(self) -> None:
         before = min(self._in_use, default=self._table.tick + 1)
         too_many = len(self._table) - self._capacity
-        for row in self._table.evict(too_many + max(self._capacity // _EVICTED_SHARE, 1), before=before):
+        share = min(max(self._capacity // _EVICTED_SHARE, 1), _MOST_EVICTED)
+        for row in self._table.evict(too_many + share, before=before):
             for writer in self._writers:
                 writer.clear_template(row)
 

@@ -7,6 +7,9 @@ import click
 
 from worker.cli.options import broker_option, config_option, load_settings
 
+#: Python's own is 5 ms: a batch of hits asks for Python some ten times.
+SWITCH_SECONDS = 0.0005
+
 
 @click.command(name="worker")
 @config_option
@@ -28,6 +31,8 @@ def command(config: Path | None, broker: str | None) -> None:
     from worker.logs import configure  # noqa: PLC0415  the same
     from worker.preflight import refuse  # noqa: PLC0415  the same
 
+    # A thread that parses or settles keeps the others waiting for so long each time that a kernel lets go of Python.
+    sys.setswitchinterval(SWITCH_SECONDS)
     log = settings.log
     configure(
         level=log.level,

@@ -25,7 +25,7 @@ from worker.columns.verifying import (
 #: Most better templates that a row remembers. A row with more is looked up in the index whenever it is met.
 RIVALS = 4
 #: Two templates with more pairs of symbols than this are taken for rivals unseen.
-_MOST_PAIRS = 1 << 22
+_MOST_PAIRS = 1 << 18
 # A template as symbols: bytes, these for its parameters, and the end.
 _PARAMETER, _SPACIOUS, _END = 256, 257, -1
 
@@ -118,15 +118,17 @@ def _add_rival(rows: I64, rivals: I64, row: int, rival: int) -> None:
 @kernel
 def find_rivals(rows: I64, rivals: I64, pieces: I64, literals: U8, row: int, count: int) -> None:
     """Compare a new row with all others of its scope among the first `count`; the worse of two learns of the better."""
-    size = 256
-    for other in range(count):
-        size = max(size, rows[other, LITERAL_BYTES] + rows[other, PARAMETERS] + 2)
-    left, right, reached = np.empty(size, np.int64), np.empty(size, np.int64), np.empty(size, np.int64)
+    left = np.empty(rows[row, LITERAL_BYTES] + rows[row, PARAMETERS] + 2, np.int64)
+    right, reached = np.empty(256, np.int64), np.empty(256, np.int64)
     left_size = _symbols_of(rows, row, pieces, literals, left)
+    # Nearly all rows are told by their first cache line.
     for other in range(count):
         if other == row or rows[other, OWNER] != rows[row, OWNER] or not _may_meet(rows, row, other):
             continue
-        if left_size * (rows[other, LITERAL_BYTES] + rows[other, PARAMETERS]) <= _MOST_PAIRS:
+        size = rows[other, LITERAL_BYTES] + rows[other, PARAMETERS] + 2
+        if left_size * size <= _MOST_PAIRS:
+            if size > right.size:
+                right, reached = np.empty(2 * size, np.int64), np.empty(2 * size, np.int64)
             right_size = _symbols_of(rows, other, pieces, literals, right)
             if not _meet(left, left_size, right, right_size, reached):
                 continue

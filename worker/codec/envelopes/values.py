@@ -153,7 +153,13 @@ def _extension(code: int, payload: bytes) -> Any:
 
 
 def _text_keys(pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
-    return {key.decode(errors="replace") if isinstance(key, bytes) else str(key): member for key, member in pairs}
+    return {_text_key(key): member for key, member in pairs}
+
+
+def _text_key(key: Any) -> str:
+    if isinstance(key, dict | list):  # written as text, each level of a nested key doubles what escapes the last one's
+        raise ValueError("a key is a map or an array")  # noqa: TRY004  what wrong msgpack raises
+    return key.decode(errors="replace") if isinstance(key, bytes) else str(key)
 
 
 def _deeper(value: Any, depth: int) -> bool:
