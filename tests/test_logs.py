@@ -132,3 +132,16 @@ def test_secrets_are_masked_wherever_they_are(form: Any) -> None:
     assert not [secret for secret in ("ter2", "x9x9", "p9p9") if secret in written]
     assert written.count("***") == 5
     assert "ValueError" in written
+
+
+@pytest.mark.parametrize("form", ["json", "text"])
+def test_no_text_reaches_the_terminal_raw(form: Any) -> None:
+    """Escape sequences in fields, in names, in a library's line and in a traceback are shown as escapes."""
+    hostile = "\x1b]0;title\x07\x9b2J\u202e\x7f"
+    stream = io.StringIO()
+    configure(format=form, stream=stream)
+    log = structlog.get_logger("worker")
+    log.info(hostile, source=hostile, lines=[hostile])
+    logging.getLogger("aiokafka").warning("no topic %s", hostile)
+    log.error("failed", exc_info=ValueError(f"wrong: {hostile}"))
+    assert not [character for character in stream.getvalue() if not character.isprintable() and character != "\n"]

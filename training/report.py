@@ -256,7 +256,10 @@ def page(found: Mapping[str, Any]) -> str:
         *_mistakes(found),
         "<h2>Labels</h2>",
         "<table><tr><th>file<th>SHA-256</tr>",
-        *(f"<tr><td>{escape(name)}<td><code>{digest}</code></tr>" for name, digest in found["label_version"].items()),
+        *(
+            f"<tr><td>{escape(name)}<td><code>{escape(digest)}</code></tr>"
+            for name, digest in found["label_version"].items()
+        ),
         "</table>",
     ]
     return (

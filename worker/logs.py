@@ -3,6 +3,7 @@
 What is logged through structlog and through the standard library (Faust, aiokafka, asyncio) takes the same way.
 """
 
+import io
 import json
 import logging
 import re
@@ -14,7 +15,9 @@ from dataclasses import dataclass
 from typing import Literal, TextIO
 
 import structlog
-from structlog.typing import EventDict, Processor, WrappedLogger
+from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
+
+from worker.terminal import printable, printable_lines
 
 #: Most different lines whose repeats are counted; beyond it the one seen longest ago is forgotten.
 _MAX_KEYS = 1_000
@@ -25,6 +28,8 @@ _ADDRESS_PASSWORD = re.compile(r"(://[^/@\s:]*:)[^/@\s]+@")
 _CHATTY = ("aiokafka", "faust", "mode", "kafka", "asyncio", "aiohttp", "transformers", "urllib3")
 #: For debugging these tell each request, those with SASL's passwords and tokens too; and each step of a compilation.
 _NEVER_DEBUGGED = ("aiokafka.conn", "kafka.net", "kafka.protocol", "numba")
+#: Fields whose line ends are kept in text.
+_OF_SEVERAL_LINES = ("event", "exception", "stack")
 
 
 @dataclass(kw_only=True, slots=True)
@@ -148,8 +153,22 @@ def configure(
 def _renderers(format_name: str, handler: LogStream) -> list[Processor]:
     if format_name == "json":
         return [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(default=str)]
-    plain = structlog.dev.plain_traceback
-    return [structlog.dev.ConsoleRenderer(colors=handler.stream.isatty(), exception_formatter=plain)]
+    renderer = structlog.dev.ConsoleRenderer(colors=handler.stream.isatty(), exception_formatter=_write_traceback)
+    return [_printable_texts, renderer]
+
+
+def _printable_texts(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Let no text of a log or of a foreign error reach a terminal raw."""
+    for name, value in event.items():
+        if isinstance(value, str):
+            event[name] = printable_lines(value) if name in _OF_SEVERAL_LINES else printable(value)
+    return event
+
+
+def _write_traceback(target: TextIO, exc_info: ExcInfo) -> None:
+    written = io.StringIO()
+    structlog.dev.plain_traceback(written, exc_info)
+    target.write(printable_lines(written.getvalue()))
 
 
 def _mask_names(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -112,7 +112,9 @@ def _report(
     measured: Mapping[str, list[Figure]],
     failed: Mapping[str, str],
 ) -> dict[str, Any]:
-    chosen = {name: value for name, value in vars(arguments).items() if value is not None and name not in {"json", "png"}}
+    chosen = {
+        name: value for name, value in vars(arguments).items() if value is not None and name not in {"json", "png"}
+    }
     figures = {name: [figure.as_json() for figure in of_part] for name, of_part in measured.items()}
     return {"machine": machine, "arguments": chosen, "parts": figures, "failed": failed}
 

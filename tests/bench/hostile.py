@@ -6,7 +6,6 @@ linear, 2 is quadratic.
 """
 
 import asyncio
-import math
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -148,15 +147,16 @@ _HOPS: Mapping[str, Callable[[bytes], Callable[[], object]]] = {
     "join lines": _joining,
     "open JSON": _opening("json", b'{"a":{"b":7},"message":"', b'"}'),
     "open syslog": _opening("syslog", b'<34>1 2026-11-22T12:00:00Z h a 1 - [a b="', b'"] x'),
+    "open syslog data": _opening("syslog", b"<34>1 2026-11-22T12:00:00Z h a 1 - [a ", b"] x"),
     "open CRI": _opening("cri", b"2026-11-22T12:00:00Z stdout F ", b""),
 }
 
 
 def exponent(sizes: Sequence[int], seconds: Sequence[float], fitted_from: int) -> float:
     """Fit the slope of log time over log length."""
-    points = [(math.log(size), math.log(max(took, 1e-9))) for size, took in zip(sizes, seconds, strict=True)
-              if size >= fitted_from]  # fmt: skip
-    slope, _ = np.polyfit(*zip(*points, strict=True), 1)
+    fitted = [place for place, size in enumerate(sizes) if size >= fitted_from]
+    lengths, times = np.log([sizes[place] for place in fitted]), np.log([max(seconds[place], 1e-9) for place in fitted])
+    slope, _ = np.polyfit(lengths, times, 1)
     return float(slope)
 
 

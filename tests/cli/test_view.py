@@ -1,5 +1,6 @@
 """Events as lines for people."""
 
+import json
 import re
 import unicodedata
 from typing import Any
@@ -8,7 +9,8 @@ import click
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.cli.view import printable, render
+from worker.cli.view import json_of, render
+from worker.terminal import printable, printable_lines
 
 
 def _event(body: Any = "user bob logged in", *parameters: Any, **others: Any) -> dict[str, Any]:
@@ -60,7 +62,7 @@ def test_level_by_number_or_as_written() -> None:
 def test_missing_members_do_no_harm() -> None:
     """What is no event of ours is shown as well as it can be."""
     assert render({}, colour=False) == "             -                  hit  null"
-    assert render({"body": {"a": "\x1b"}, "attributes": 3}, colour=False).endswith('hit  {"a": "\\u001b"}')
+    assert render({"body": {"a": "\x1b"}, "attributes": 3}, colour=False).endswith('hit  {"a":"\\u001b"}')
 
 
 def test_wrong_spans_are_left_out() -> None:
@@ -98,3 +100,24 @@ def test_no_text_reaches_the_terminal_raw(
     line = re.sub(r"\x1b\[\d+m", "", render(event, colour=colour))
     assert not [character for character in line if unicodedata.category(character).startswith(("C", "Zl", "Zp"))]
     line.encode()
+
+
+def test_lines_stay_lines() -> None:
+    """Errors of several lines keep them; each is as harmless as one alone."""
+    assert printable_lines("two\x1b[31m\nlines\r") == "two\\u001b[31m\nlines\\r"
+
+
+@given(st.dictionaries(st.text(), st.text()))
+def test_json_that_is_made_printable_means_the_same(event: dict[str, str]) -> None:
+    """What JSON leaves unescaped, such as U+009B and delete, is escaped as JSON escapes."""
+    line = printable(json_of(event))
+    assert line.isprintable()
+    assert json.loads(line) == event
+
+
+def test_what_is_nested_too_deep_is_told() -> None:
+    """An event may hold anything: showing it never ends the command."""
+    nested: list[object] = []
+    for _ in range(100_000):
+        nested = [nested]
+    assert render({"body": nested}, colour=False).endswith('"(nested too deep to be shown)"')

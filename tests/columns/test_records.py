@@ -25,6 +25,7 @@ from tests.columns.reference_records import (
 from worker.columns.compression import CODECS, compress
 from worker.columns.layout import I64, NONE, Events
 from worker.columns.records import (
+    MAX_DECOMPRESSED_BYTES,
     EncodedBatch,
     encode_headers,
     is_control,
@@ -443,3 +444,12 @@ def test_what_kafka_python_writes_is_read(compression: str) -> None:
         builder.skip(1)
     builder.close()
     assert plain_records(read_record_batch(bytes(builder.buffer()))) == plain
+
+
+def test_a_bomb_is_refused_without_a_setting() -> None:
+    """Some kilobytes that decompress to more than any batch may hold are corrupt, before a record is read."""
+    bomb = compress(np.zeros(MAX_DECOMPRESSED_BYTES + 1, np.uint8), "zstd")
+    batch = bytearray(_batch_of(bomb, count=1, attributes=CODECS["zstd"]))
+    assert len(batch) < 1 << 16
+    with pytest.raises(CorruptRecordBatch, match=f"more than the allowed {MAX_DECOMPRESSED_BYTES} bytes"):
+        read_record_batch(seal(bytes(batch)))

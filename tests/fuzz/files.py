@@ -13,15 +13,15 @@ from safetensors.numpy import save
 
 from tests.fuzz.envelopes import SEPARATOR
 from tests.fuzz.target import Target
-from tests.parsing.checkpoints import CONFIGURATION, naming_parts, small_tokenizer, write_small, write_small_names
+from tests.parsing.checkpoints import CONFIGURATION, small_tokenizer, write_small, write_small_names
 from worker.errors import WrongModel, WrongSettings
 from worker.parsing.asking import Asker
-from worker.parsing.checkpoint import FILES, NAMES, TOKENIZER, WEIGHTS
+from worker.parsing.checkpoint import FILES, NAMES, TOKENIZER
 from worker.parsing.field_prompts import read_field_prompts, write_field_prompts
 from worker.parsing.message_types import Typer
 from worker.parsing.model import Tagger
 from worker.parsing.naming import Namer, places
-from worker.parsing.networks import write_network
+from worker.parsing.networks import Part, write_network
 from worker.parsing.parser import EncoderParser
 from worker.parsing.prompts import Prompt, load_prompt, write_prompt
 from worker.parsing.templates import Template
@@ -109,7 +109,7 @@ def _written(write: Callable[[Path], object]) -> bytes:
 def _made_types() -> Sequence[bytes]:
     tokenizer = small_tokenizer()
     tokens, wide = tokenizer.get_vocab_size() + 1, 2
-    parts = {
+    parts: dict[str, Part] = {
         "tokens": np.ones((tokens, 2), np.int8), "token_scale": np.ones(2, np.float32),
         "hidden_weight": np.ones((wide, 6), np.float16), "hidden_bias": np.zeros(wide, np.float16),
         "centre": np.zeros(2 * wide, np.float16), "direction_weight": np.ones((3, 2 * wide), np.float16),
@@ -131,7 +131,7 @@ def _made_field_prompts() -> Sequence[bytes]:
 
 def _odd(about: Any) -> bytes:
     """Write a network of one part, whatever it says of itself."""
-    return save({"tokens": np.ones((2, 2), np.float32)}, {"about": json.dumps(about)})
+    return bytes(save({"tokens": np.ones((2, 2), np.float32)}, {"about": json.dumps(about)}))
 
 
 def _odd_networks() -> list[bytes]:

@@ -7,10 +7,10 @@ from tests.fuzz.target import MOST_BYTES
 
 #: Bytes that mean something to one reader or another.
 _TOKENS = (
-    b"\0", b"\xff" * 8, b"\x7f\xff\xff\xff", b"\x80\x00\x00\x00", b"\xff\xff\xff\xff\x0f", b"\x1e", b"\n", b"\r\n", b" ",
-    b"\t", b'"', b"\\", b"{", b"}", b"[", b"]", b"<", b">", b"<*>", b"%", b"\\u0000", b"\\ud800", b"\xed\xa0\x80", b"\xc3",
-    b"\xef\xbb\xbf", b"-", b"0", b"99999999999999999999", b"1e999", b"NaN", b"null", b"true", b"=", b":", b"\x1b[31m",
-    b"\xc1", b"\xdf", b"\xdc\xff\xff", b"\xdd\x7f\xff\xff\xff", b"\xc9\xff\xff\xff\xff", b"(", b")?",
+    b"\0", b"\xff" * 8, b"\x7f\xff\xff\xff", b"\x80\x00\x00\x00", b"\xff\xff\xff\xff\x0f", b"\x1e", b"\n", b"\r\n",
+    b" ", b"\t", b'"', b"\\", b"{", b"}", b"[", b"]", b"<", b">", b"<*>", b"%", b"\\u0000", b"\\ud800", b"\xed\xa0\x80",
+    b"\xc3", b"\xef\xbb\xbf", b"-", b"0", b"99999999999999999999", b"1e999", b"NaN", b"null", b"true", b"=", b":",
+    b"\x1b[31m", b"\xc1", b"\xdf", b"\xdc\xff\xff", b"\xdd\x7f\xff\xff\xff", b"\xc9\xff\xff\xff\xff", b"(", b")?",
 )  # fmt: skip
 
 

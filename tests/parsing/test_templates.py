@@ -163,7 +163,7 @@ def test_a_template_without_letters_matches_no_letters_of_any_script(message: st
     assert Template.from_text("<*> 5", {0}).match(f"{message} 5".encode()) is None
 
 
-@pytest.mark.parametrize("message", ["5 → 7", "│ 5 │ 7 │", "23° – 24°", "\x1b[1m"])
+@pytest.mark.parametrize("message", ["5 → 7", "│ 5 │ 7 │", "23° — 24°", "\x1b[1m"])
 def test_marks_beyond_ascii_are_no_letters(message: str) -> None:
     """Dashes, arrows, frames and degrees are as little text as ASCII's marks."""
     assert has_letter(message.encode()) == ("m" in message)

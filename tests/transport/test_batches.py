@@ -89,3 +89,11 @@ def test_nothing_to_decode_is_told_of() -> None:
     """Bytes that hold no whole batch are broken, for only whole ones are handed out."""
     with pytest.raises(CorruptRecordBatch, match="no whole record batch"):
         read_records(fetched(b"", 0, 1))
+
+
+def test_bombs_of_one_fetch_are_refused_together() -> None:
+    """Batches that are each within their limit are corrupt where they decompress to too much together."""
+    batches = b"".join(encode(offset, [bytes(100_000)], compression=1) for offset in range(3))
+    assert read_records(fetched(batches, 0, 3), max_decompressed_bytes=301_000).offset.tolist() == [0, 1, 2]
+    with pytest.raises(CorruptRecordBatch, match=r"raw-3: .* more than the allowed 300000 bytes"):
+        read_records(fetched(batches, 0, 3), max_decompressed_bytes=300_000)

@@ -7,6 +7,7 @@ import click
 
 from worker import __version__
 from worker.errors import LogloomError, WrongSettings
+from worker.terminal import printable_lines
 
 #: Command, its module, and what `logloom --help` says of it.
 _COMMANDS = (
@@ -44,7 +45,7 @@ class _LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except LogloomError as exc:
-            failure = click.ClickException(str(exc))
+            failure = click.ClickException(printable_lines(str(exc)))
             failure.exit_code = 2 if isinstance(exc, WrongSettings) else 1
             raise failure from exc
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from worker.cli.options import broker_option, config_option, overrides
+from worker.terminal import printable, printable_lines
 
 if TYPE_CHECKING:
     from worker.cli.checks import Finding
@@ -68,7 +69,7 @@ def command(
             if not as_json:
                 _print_finding(finding)
     if as_json:
-        click.echo(_as_json(settings, findings))
+        click.echo(printable_lines(_as_json(settings, findings)))
     if any(finding.verdict == "fail" for finding in findings):
         raise SystemExit(1)
 
@@ -78,7 +79,7 @@ def _print_settings(settings: Sequence["Shown"], *, show_all: bool) -> None:
     name_width = max((len(one.name) for one in picked), default=0)
     value_width = min(60, max((len(one.value) for one in picked), default=0))
     for one in picked:
-        click.echo(f"{one.name:<{name_width}}  {one.value:<{value_width}}  {click.style(one.origin, dim=True)}")
+        click.echo(f"{one.name:<{name_width}}  {printable(one.value):<{value_width}}  {_dim(one.origin)}")
     if not show_all:
         click.echo(f"{len(settings) - len(picked)} settings at their default (--all shows them)")
     click.echo()
@@ -86,9 +87,13 @@ def _print_settings(settings: Sequence["Shown"], *, show_all: bool) -> None:
 
 def _print_finding(finding: "Finding") -> None:
     verdict = click.style(f"{finding.verdict:<4}", fg=_COLOURS[finding.verdict], bold=finding.verdict != "ok")
-    click.echo(f"{verdict}  {finding.subject}: {finding.text}")
+    click.echo(f"{verdict}  {printable_lines(f'{finding.subject}: {finding.text}')}")
     if finding.advice:
-        click.echo(f"      -> {finding.advice}")
+        click.echo(f"      -> {printable_lines(finding.advice)}")
+
+
+def _dim(text: str) -> str:
+    return click.style(printable(text), dim=True)
 
 
 def _as_json(settings: Sequence["Shown"], findings: Sequence["Finding"]) -> str:

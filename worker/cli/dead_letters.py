@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from worker.cli.options import broker_option, config_option, load_settings
-from worker.cli.view import printable
+from worker.terminal import printable
 
 if TYPE_CHECKING:
     from worker.cli.letters import Buried, Foreign
@@ -149,7 +149,7 @@ def _as_json(found: "Buried") -> str:
         "dead_letter_partition": found.partition,
         "dead_letter_offset": found.offset,
     }
-    return json.dumps(fields)
+    return printable(json.dumps(fields))  # a terminal must not get what JSON leaves unescaped
 
 
 def _bytes_as(name: str, raw: bytes | None) -> dict[str, str | None]:

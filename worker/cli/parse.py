@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
+from worker.terminal import printable_lines
+
 if TYPE_CHECKING:
     from worker.offline import FileParser
 
@@ -123,7 +125,9 @@ async def _parse(parser: "FileParser", file: BinaryIO, write: Callable[[memoryvi
 
 
 def _as_json(lines: memoryview) -> None:
-    sys.stdout.buffer.write(lines)
+    # A terminal must not get what JSON leaves unescaped, such as U+009B.
+    shown = printable_lines(bytes(lines).decode()).encode() if sys.stdout.isatty() else lines
+    sys.stdout.buffer.write(shown)
     sys.stdout.buffer.flush()
 
 

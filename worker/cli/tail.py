@@ -9,7 +9,8 @@ from typing import Any
 import click
 
 from worker.cli.options import broker_option, config_option, load_settings
-from worker.cli.view import printable, render
+from worker.cli.view import json_of, render
+from worker.terminal import printable
 
 
 @click.command("tail")
@@ -57,9 +58,9 @@ def command(
             click.echo(f"not an event: {printable(value.decode(errors='replace'))}", err=True)
             continue
         if as_json:
-            # A terminal must not get what JSON leaves unescaped, such as U+009B; in a pipe UTF-8 is shorter.
-            line = json.dumps(event, ensure_ascii=stdout.isatty(), separators=(",", ":"))
-            click.echo(line.encode(errors="replace"))
+            line = json_of(event)
+            # A terminal must not get what JSON leaves unescaped, such as U+009B.
+            click.echo((printable(line) if stdout.isatty() else line).encode(errors="replace"))
         else:
             click.echo(render(event, colour=colour, width=width), color=colour)
         shown += 1

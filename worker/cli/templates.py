@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from worker.cli.options import config_option, load_settings
-from worker.cli.view import printable
 from worker.errors import LogloomError
+from worker.terminal import printable
 
 if TYPE_CHECKING:
     from worker.cache.store import TemplateStore
@@ -111,7 +111,9 @@ def export_command(*, file: TextIO, scopes: tuple[str, ...], parser: str | None,
       logloom templates export templates.jsonl
       logloom templates export | jq -r .template
     """  # noqa: D301  click takes the backspace for "keep these lines"
-    file.writelines(json.dumps(_as_json(stored)) + "\n" for stored in _templates(load_settings(config), scopes, parser))
+    file.writelines(
+        printable(json.dumps(_as_json(stored))) + "\n" for stored in _templates(load_settings(config), scopes, parser)
+    )
 
 
 def _as_json(stored: Stored) -> dict[str, Any]:

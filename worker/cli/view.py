@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from worker.terminal import printable
+
 PARAMETERS = "log.record.parameters"
 
 #: Colour by OpenTelemetry severity number, each from the number on.
@@ -41,19 +43,6 @@ def render(event: Mapping[str, Any], *, colour: bool, width: int | None = None) 
     return "".join(click.style(p.text, fg=p.colour, bold=p.bold or None, dim=p.dim or None) for p in pieces)
 
 
-def printable(text: str) -> str:
-    """Show whatever could move the cursor, change colours or reorder text as an escape."""
-    if text.isprintable():
-        return text
-    return "".join(character if character.isprintable() else _escaped(character) for character in text)
-
-
-def _escaped(character: str) -> str:
-    # JSON's escapes are the ones that readers of logs know; what it leaves alone gets a code point.
-    escaped = json.dumps(character)[1:-1]
-    return escaped if len(escaped) > 1 else f"\\u{ord(character):04x}"
-
-
 def _pieces(event: Mapping[str, Any], *, marks: bool) -> Iterator[_Piece]:
     attributes = event.get("attributes")
     attributes = attributes if isinstance(attributes, dict) else {}
@@ -70,7 +59,15 @@ def _pieces(event: Mapping[str, Any], *, marks: bool) -> Iterator[_Piece]:
     if isinstance(body, str):
         yield from _message(body, attributes.get(PARAMETERS), marks=marks)
     else:
-        yield _Piece(text=printable(json.dumps(body, ensure_ascii=False, default=str)))
+        yield _Piece(text=printable(json_of(body)))
+
+
+def json_of(value: object) -> str:
+    """Write what was read as JSON or msgpack as JSON in one line; what is nested too deep is a text that says so."""
+    try:
+        return json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=str)
+    except RecursionError:
+        return '"(nested too deep to be shown)"'
 
 
 def _time_of_day(event: Mapping[str, Any]) -> str:

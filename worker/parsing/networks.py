@@ -93,7 +93,7 @@ def described_threshold(path: Path, about: Mapping[str, Any], cure: str) -> floa
 
     """
     threshold = about.get("threshold")
-    if type(threshold) not in {int, float} or not np.isfinite(threshold):
+    if not isinstance(threshold, int | float) or isinstance(threshold, bool) or not np.isfinite(threshold):
         raise WrongModel(f"{path} is broken: {threshold!r} is no threshold. {cure}")
     return float(threshold)
 

@@ -6,12 +6,14 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from worker.columns.layout import Records
-from worker.columns.records import BatchInfo, concatenate, read_batch_info, read_record_batch
+from worker.columns.records import MAX_DECOMPRESSED_BYTES, BatchInfo, concatenate, read_batch_info, read_record_batch
 from worker.errors import CorruptRecordBatch
 from worker.transport.positions import Position
 
 #: Bytes of a batch before those that its length counts: base offset and the length itself.
 _LENGTH_END = 12
+#: Bytes that the record batches of one fetch may decompress to together: no log shrinks to a thousandth.
+_MOST_DECOMPRESSED_BYTES = 4 * MAX_DECOMPRESSED_BYTES
 
 
 class TopicPartition(NamedTuple):
@@ -81,9 +83,22 @@ def join_batches(batches: Sequence[FetchedBatch]) -> FetchedBatch:
     )
 
 
-def read_records(batch: FetchedBatch) -> Records:
-    """Decode the records of `batch` that are not done, as one table. Raises CorruptRecordBatch."""
-    parts = [read_record_batch(raw.data, fetch_offset=batch.fetch_offset) for raw in split_batches(batch.data)]
+def read_records(batch: FetchedBatch, *, max_decompressed_bytes: int = _MOST_DECOMPRESSED_BYTES) -> Records:
+    """Decode the records of `batch` that are not done, as one table.
+
+    Raises:
+        CorruptRecordBatch: there is none, one is corrupt, or all decompress to more than `max_decompressed_bytes`.
+
+    """
+    parts, size = [], 0
+    for raw in split_batches(batch.data):
+        parts.append(read_record_batch(raw.data, fetch_offset=batch.fetch_offset))
+        size += parts[-1].buffer.size
+        if size > max_decompressed_bytes:
+            raise CorruptRecordBatch(
+                f"{batch.topic}-{batch.partition}: {len(batch.data)} bytes of batches from offset {batch.fetch_offset} "
+                f"on decompress to more than the allowed {max_decompressed_bytes} bytes"
+            )
     if not parts:
         raise CorruptRecordBatch(f"{batch.topic}-{batch.partition}: no whole record batch at {batch.fetch_offset}")
     records = concatenate(parts)

@@ -595,3 +595,19 @@ def test_every_record_is_accounted_for(make_records: MakeRecords, values: Sequen
     assert silent >= set(dead) | tombstones
     if kind not in {"otlp", "msgpack", "auto"}:  # these may hold no log at all
         assert silent == set(dead) | tombstones
+
+
+@pytest.mark.parametrize("depth", [1, 2, 400])
+def test_a_key_that_is_a_map_is_refused(make_records: MakeRecords, depth: int) -> None:
+    """Written as text, the key of a key of a key would take twice the bytes with each level."""
+    value = b"\x81" * depth + b"\x81\x01\x02" + b"\x03" * depth
+    (dead,) = Envelope("msgpack").open(make_records([value])).dead
+    assert ("undecodable", "not msgpack: a key is a map or an array") == (dead.reason, dead.error)
+
+
+@pytest.mark.parametrize("unit", [b"iut", b"[", b"[a", b"\\", b'a="', b"] [a"])
+def test_structured_data_of_any_length_is_opened(make_records: MakeRecords, unit: bytes) -> None:
+    """No structured data, however odd, makes its reader go back and forth over it."""
+    data = unit * ((1 << 20) // len(unit))
+    opened = Envelope("syslog", max_record_bytes=1 << 21).open(make_records([b"<34>1 - h a 1 - [a " + data + b"] x"]))
+    assert (1, 0) == (len(opened.texts.start), opened.tombstones)

@@ -30,14 +30,15 @@ class CriEnvelope:
 
 
 _PRIORITY = re.compile(rb"<(\d{1,3})>(?:([1-9]\d{0,2}) )?")
-#: RFC 5424: time, host, application, process, message id, then structured data or nil.
+#: RFC 5424: time, host, application, process, message id, then structured data or nil. What is read here and below is
+#: never given back: a line that goes wrong late takes no longer than another one.
 _RFC5424 = re.compile(
-    rb"(\S{1,48}) (\S{1,255}) (\S{1,255}) (\S{1,128}) (\S{1,128}) (?:-|((?:\[(?:[^\"\]]|\"(?:[^\"\\]|\\.)*\")*\])+))"
-    rb"(?: (.*))?",
+    rb"(\S{1,48}) (\S{1,255}) (\S{1,255}) (\S{1,128}) (\S{1,128}) "
+    rb"(?:-|((?:\[(?:[^\"\]]++|\"(?:[^\"\\]++|\\.)*+\")*+\])++))(?: (.*))?",
     re.DOTALL,
 )
-_ELEMENT = re.compile(r"\[([^\s\]]+)((?:[^\"\]]|\"(?:[^\"\\]|\\.)*\")*)\]", re.DOTALL)
-_PARAMETER = re.compile(r"([^\s=\"]+)=\"((?:[^\"\\]|\\.)*)\"", re.DOTALL)
+_ELEMENT = re.compile(r"\[([^\s\]]+)((?:[^\"\]]++|\"(?:[^\"\\]++|\\.)*+\")*+)\]", re.DOTALL)
+_PARAMETER = re.compile(r"(?<![^\s=\"])([^\s=\"]++)=\"((?:[^\"\\]++|\\.)*+)\"", re.DOTALL)
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _RFC3164_TIME = re.compile(
     rb"(Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec) ([ \d]\d) (?:(\d{4}) )?(\d\d):(\d\d):(\d\d)(?:\.(\d{1,9}))?:? "
