@@ -459,3 +459,15 @@ def test_envelopes_are_those_that_can_be_opened() -> None:
 def test_defaults_are_allowed() -> None:
     """Every default passes its own validation."""
     assert Settings.model_validate(Settings().model_dump()) == Settings()
+
+
+@pytest.mark.parametrize("text", ["topics = " + "[" * 100_000, "x = " + "9" * 5_000])
+def test_a_file_that_breaks_its_reader_is_no_toml(tmp_path: Path, text: str) -> None:
+    """The interpreter's own limits are mistakes of the file, told as any other."""
+    assert "no TOML" in _mistakes({}, _toml(tmp_path, text))[0]
+
+
+def test_a_variable_that_is_nested_without_end_is_a_mistake() -> None:
+    """Tables in variables are JSON, and may be any bytes."""
+    variables = {"LOGLOOM_TOPICS": "t", "LOGLOOM_SOURCES__DEFAULT__RESOURCE": '{"a":' + "[" * 100_000}
+    assert "sources.default.resource" in _mistakes(variables)[0]

@@ -14,7 +14,7 @@ from tests.columns_of import messages_of
 from tests.fakes import RuleParser
 from tests.redis_server import ForeignRedis, RedisServer
 from worker.cache.misses import Misses
-from worker.cache.store import Limits, TemplateStore
+from worker.cache.store import Limits, News, TemplateStore
 from worker.cache.templates import TemplateCache
 from worker.columns.layout import TIER_INDEX, TIER_MISS, TIER_MODEL, TIER_STORE, Matches
 from worker.parsing.checkpoint import CORRECTED
@@ -368,3 +368,15 @@ class TestSettlingTogether:
         assert store is not None
         await worker.misses.receive(await store.catch_up("app"))
         assert [template.text async for template in store.templates("app")] == worker.learned == ["user <*> left"]
+
+
+async def test_others_work_while_templates_come(make_worker: MakeWorker) -> None:
+    """Each template that is kept takes time by all that are: nobody waits for many. What goes meanwhile stays gone."""
+    worker = make_worker()
+    templates = [Template.from_text(f"{chr(97 + number)} <*>") for number in range(8)]
+    adding = asyncio.create_task(worker.misses._add(templates))
+    await asyncio.sleep(0)
+    assert not adding.done()
+    await worker.misses.receive(News(removed=(templates[0].id, templates[5].id), replaced={templates[6].id: "other"}))
+    await adding
+    assert worker.learned == [templates[number].text for number in (1, 2, 3, 4, 7)]

@@ -131,3 +131,18 @@ def test_events_of_both_formats_are_read() -> None:
     assert decode_event(msgpack.packb(event)) == event
     for wrong in (b"", b"{", b"plain text", b"\xff\xfe", b"[1]", b'{"attributes":3}', msgpack.packb([1])):
         assert decode_event(wrong) is None
+
+
+@pytest.mark.parametrize("nested", [b'{"body":' + b"[" * 100_000, b"\x91" * 100_000])
+def test_what_is_nested_without_end_is_no_event(nested: bytes) -> None:
+    """The topic may hold anything: what nobody can read does not end the command."""
+    assert decode_event(nested) is None
+
+
+def test_errors_are_shown_without_control_characters(tmp_path: Path) -> None:
+    """What a file or a variable holds moves no cursor when it is told; lines stay lines."""
+    variables = {"LOGLOOM_TOPICS": "t", "LOGLOOM_X\x1b[2J\x9b": "1", "LOGLOOM_Y": "1"}
+    shown = CliRunner().invoke(cli, ["check", "--settings-only"], env=variables)
+    assert shown.exit_code == 2
+    assert len(shown.output.splitlines()) == 3
+    assert all(line.isprintable() for line in shown.output.splitlines())

@@ -340,3 +340,10 @@ def test_wide_format_wins_where_the_narrow_one_fits_by_chance() -> None:
     lines = [b"2026-11-02 15:04:05 INFO Connected: yes"] + [b"2026-11-02 15:04:05 INFO waiting for work"] * 9
     detection = detect(lines)
     assert detection.format is PRESETS["iso-level"]
+
+
+@pytest.mark.parametrize("declaration", ["\udcff<message>", "<time:%Y\udcc3> <message>", "a \ud800 <Content>"])
+def test_a_declaration_that_is_no_utf8_is_refused(declaration: str) -> None:
+    """A variable of the environment may hold any bytes."""
+    with pytest.raises(WrongFormat, match="no UTF-8"):
+        parse_format(declaration)

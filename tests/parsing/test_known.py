@@ -174,3 +174,11 @@ def test_any_bytes_around_a_known_line_give_a_template_that_matches(before: byte
         assert found.match(message) is not None
         assert all(found.literals[1:-1])
         assert len(found.literals) == len(found.spacious) + 1 == len(found.names) + 1
+
+
+def test_a_line_that_is_nested_too_deep_is_told(tmp_path: Path) -> None:
+    """A file of any making is refused with its line's number, not with the interpreter's limit."""
+    path = tmp_path / "templates.jsonl"
+    path.write_text('{"template": "a"}\n' + "[" * 100_000)
+    with pytest.raises(WrongModel, match="line 2, is no template"):
+        read_known(path)

@@ -158,3 +158,30 @@ def test_a_file_repeats_to_the_byte(tmp_path: Path) -> None:
     """The same network gives the same bytes."""
     first = small(tmp_path).read_bytes()
     assert first == small(tmp_path).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("about", "told"),
+    [
+        ([1], "describes itself by no object"),
+        ({"format": 1}, "holds no tokenizer"),
+        ({"format": 1, "tokenizer": 7}, "holds no tokenizer"),
+        ({"format": 1, "tokenizer": small_tokenizer().to_str(), "types": "full"}, "types are no list of texts"),
+        ({"format": 1, "tokenizer": small_tokenizer().to_str(), "types": [7]}, "types are no list of texts"),
+    ],
+)
+def test_a_description_of_any_shape_is_refused(tmp_path: Path, about: object, told: str) -> None:
+    """A file that says of itself what can't be is refused with what is wrong."""
+    path = tmp_path / "types.safetensors"
+    save_file({"tokens": np.ones(1, np.float32)}, path, {"about": json.dumps(about)})
+    with pytest.raises(WrongModel, match=told):
+        Typer.load(path=path)
+
+
+@pytest.mark.parametrize("threshold", [None, "0.5", True, float("nan")])
+def test_a_threshold_that_is_no_number_is_refused(tmp_path: Path, threshold: object) -> None:
+    """A network that can't say how sure it must be says nothing."""
+    path = tmp_path / "types.safetensors"
+    write_types(path, small_parts(), ["full", "late"], threshold, small_tokenizer())  # type: ignore[arg-type]
+    with pytest.raises(WrongModel, match="is no threshold"):
+        Typer.load(path=path)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoConfig, AutoModel
 
-from tests.parsing.checkpoints import VOCABULARY, small_tokenizer
+from tests.parsing.checkpoints import VOCABULARY, small_tokenizer, write_small
 from worker.errors import WrongModel
 from worker.parsing.checkpoint import (
     ABOUT,
@@ -294,3 +294,21 @@ def test_an_encoder_that_cannot_be_is_a_wrong_model(checkpoint: Path, change: di
     (checkpoint / CONFIG).write_text(json.dumps(CONFIGURATION | change))
     with pytest.raises(WrongModel, match="config"):
         Tagger.load(checkpoint, device="cpu")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[" * 100_000, "describes no encoder"),
+        (json.dumps(CONFIGURATION | {"vocab_size": 10**12}), "does not fit"),
+        (json.dumps(CONFIGURATION | {"intermediate_size": 10**13}), "does not fit"),
+        (json.dumps(CONFIGURATION | {"num_hidden_layers": 10**9}), "more than model.safetensors has weights"),
+        (json.dumps(CONFIGURATION | {"num_attention_heads": 0}), "describes no encoder that can be run"),
+    ],
+)
+def test_sizes_that_are_lies_take_no_memory(tmp_path: Path, text: str, told: str) -> None:
+    """A description is compared with the weights before anything of its sizes is made."""
+    folder = write_small(tmp_path)
+    (folder / CONFIG).write_text(text)
+    with pytest.raises(WrongModel, match=told):
+        Tagger.load(folder)
