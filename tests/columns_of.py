@@ -1,6 +1,7 @@
 """Columns for tests that begin in the middle of the path: messages as texts without headers."""
 
 from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 
@@ -30,11 +31,20 @@ def records_of(values: Sequence[bytes | None]) -> Records:
 
 def texts_of(values: Sequence[bytes | None]) -> Texts:
     """Make a text of each value."""
-    return Envelope("raw").open(records_of(values)).texts
+    return _raw().open(records_of(values)).texts
 
 
 def messages_of(values: Sequence[bytes | None]) -> tuple[Texts, Headers]:
     """Make texts that are messages from end to end."""
     texts = texts_of(values)
-    finder = HeaderFinder(["none"], zone="UTC", source="test")
-    return texts, finder.split(texts, np.zeros(len(values), np.int64))
+    return texts, _whole_texts().split(texts, np.zeros(len(values), np.int64))
+
+
+@cache
+def _raw() -> Envelope:
+    return Envelope("raw")
+
+
+@cache
+def _whole_texts() -> HeaderFinder:
+    return HeaderFinder(["none"], zone="UTC", source="test")

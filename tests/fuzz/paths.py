@@ -3,7 +3,9 @@
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Sequence
+from functools import cache
 
 import msgpack
 import numpy as np
@@ -25,6 +27,11 @@ from worker.parsing.templates import Template
 _MOST_LINES = 24
 _KINDS = ("raw", "auto", "json", "docker", "syslog", "cri")
 _HEADERS = ("none", "auto", "syslog", "log4j")
+
+
+@cache
+def _envelope(kind: str) -> Envelope:
+    return Envelope(kind)
 
 
 def _written(joined: Joined, header: str) -> None:
@@ -63,7 +70,8 @@ def _path(content: bytes) -> None:
     if len(content) > 1:
         header = _HEADERS[content[1] % len(_HEADERS)]
     lines = content[2:].split(SEPARATOR)[:_MOST_LINES]
-    envelope, joiner = Envelope(kind), Joiner()
+    envelope, joiner = _envelope(kind), Joiner()
+    envelope._votes, envelope._detection = Counter(), None  # as if it were new: `auto` keeps what it found
     living = covered = 0
     half = len(lines) // 2
     for batch in (lines[:half], lines[half:]):

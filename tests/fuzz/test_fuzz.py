@@ -9,7 +9,7 @@ from tests.fuzz.targets import TARGETS
 from worker.errors import CorruptRecordBatch
 
 #: Changed and stretched seeds of a target; of those that load a network for each input, fewer.
-_CHANGED, _STRETCHED, _SLOW = 200, 4, 20
+_CHANGED, _STRETCHED, _SLOW = 200, 2, 20
 
 
 @pytest.fixture(autouse=True, scope="module")
