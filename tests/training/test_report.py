@@ -124,3 +124,22 @@ def test_the_command_draws_again(tmp_path: Path, capsys: pytest.CaptureFixture[s
     with pytest.raises(SystemExit):
         main([str(path)])
     assert "--html, --png or both" in capsys.readouterr().err
+
+
+def test_no_markup_reaches_the_page_raw() -> None:
+    """Whatever a log, a label, a file's name or a commit holds, the page shows it and runs nothing of it."""
+    hostile = "<script>alert('&amp;')</script>"
+    found = report()
+    found |= dict.fromkeys(("date", "commit", "model", "command", "parser"), hostile)
+    found["label_version"] = {hostile: hostile}
+    found["failed"] = [{"name": hostile, "reason": hostile}]
+    found["machine"] |= {"processor": hostile, "gpu": hostile, "torch": hostile}
+    for run in found["runs"]:
+        run["trial"]["system"] = hostile
+        for mistake in run["mistakes"]:
+            mistake |= {"message": hostile, "oracle": hostile, "predicted": hostile}
+    for one in found["peers"]:
+        one["name"], one["systems"] = hostile, {hostile: one["systems"]["A"]}
+    written = page(found)
+    assert "<script" not in written
+    assert written.count("&lt;script&gt;") > 10
