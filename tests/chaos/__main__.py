@@ -80,7 +80,8 @@ def run(
         starts, exits = sum(slot.starts for slot in world.slots), [code for slot in world.slots for code in slot.exits]
     finally:
         world.end()
-    verdict = check(read_lines(broker.bootstrap, world.raw), read_events(broker.bootstrap, world.events))
+    lines_there = [*world.former, *read_lines(broker.bootstrap, world.raw)]
+    verdict = check(lines_there, read_events(broker.bootstrap, world.events))
     return Trial(
         fault=fault.name,
         delivery=delivery,

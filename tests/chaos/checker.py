@@ -73,12 +73,12 @@ def check(lines: Iterable[Line], events: Sequence[Event]) -> Verdict:
             if line is None or (line.partition, line.key, line.text) != (event.partition, event.key, text):
                 wrong += 1
                 continue
-            numbers.append(line.offset)
-            seen[number_of(text)] += 1
+            numbers.append(number_of(text))
+            seen[numbers[-1]] += 1
         if not numbers:
             continue
         # What comes again comes in order too, from where it begins again.
-        is_again = seen[number_of(event.body)] > 1
+        is_again = seen[numbers[0]] > 1
         disordered += numbers != sorted(numbers) or (numbers[0] <= last[event.partition, event.key] and not is_again)
         last[event.partition, event.key] = max(numbers[-1], last[event.partition, event.key])
     return Verdict(

@@ -4,9 +4,11 @@ import signal
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from kafka import KafkaAdminClient
+from kafka import KafkaAdminClient, TopicPartition
 
+from tests.chaos.checker import read_lines
 from tests.chaos.world import SESSION_SECONDS, World
+from tests.kafka_broker import wait_until
 
 #: Bytes that no template looks like.
 _POISON = b"\xff\x00not a template"
@@ -152,6 +154,45 @@ def partitions_added(world: World) -> None:
     world.pause(3)
 
 
+def topic_recreated(world: World) -> None:
+    """Delete the input, read to its end, and create it again with other lines in it."""
+    world.pause(2)
+    world.feeder.pause()
+    world.catch_up(world.written())
+    world.former = read_lines(world.broker.bootstrap, world.raw)
+    admin = KafkaAdminClient(bootstrap_servers=world.broker.bootstrap)
+    try:
+        admin.delete_topics([world.raw])
+        wait_until(lambda: world.raw not in admin.list_topics(), seconds=30, what="the topic's end")
+    finally:
+        admin.close()
+    world.pause(1)
+    world.broker.create_topic(world.raw, world.feeder.partitions)
+    world.feeder.resume()
+
+
+def offset_out_of_range(world: World) -> None:
+    """Delete what the group has read and some more while no worker runs: its offsets point before the beginning."""
+    world.pause(2)
+    world.leave_all()
+    world.feeder.pause()
+    lines = read_lines(world.broker.bootstrap, world.raw)
+    committed = {
+        number: at for (topic, number), at in world.broker.committed(world.group).items() if topic == world.raw
+    }
+    world.former = [line for line in lines if line.offset < committed.get(line.partition, 0)]
+    admin = KafkaAdminClient(bootstrap_servers=world.broker.bootstrap)
+    try:
+        ends = world.broker.ends(world.raw)
+        admin.delete_records({TopicPartition(world.raw, number): end for number, end in ends.items()})
+    finally:
+        admin.close()
+    world.feeder.resume()
+    for _ in range(2):
+        world.join()
+    world.wait_until_ready()
+
+
 FAULTS = (
     Fault(name="kill", title="SIGKILL of 5 workers", do=kill),
     Fault(name="zombie", title="SIGSTOP beyond the session, SIGCONT", do=zombie),
@@ -168,4 +209,6 @@ FAULTS = (
     Fault(name="redis-wrong-type", title="other types under Redis's keys", do=redis_wrong_type, model="base"),
     Fault(name="redis-poisoned", title="poisoned values in Redis", do=redis_poisoned, model="base"),
     Fault(name="partitions-added", title="partitions added", do=partitions_added),
+    Fault(name="topic-recreated", title="topic deleted and created again", do=topic_recreated),
+    Fault(name="offset-out-of-range", title="committed offsets out of range", do=offset_out_of_range),
 )

@@ -42,6 +42,9 @@ class Feeder:
         self._rate = rate
         self._lines = lines(random.Random(seed))
         self._stopping = threading.Event()
+        self._may_feed = threading.Event()
+        self._may_feed.set()
+        self._is_at_rest = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         #: Lines handed to the producer.
         self.fed = 0
@@ -50,6 +53,16 @@ class Feeder:
         """Begin."""
         self._thread.start()
         return self
+
+    def pause(self) -> None:
+        """Feed nothing more for now; return when the broker has everything."""
+        self._is_at_rest.clear()
+        self._may_feed.clear()
+        self._is_at_rest.wait()
+
+    def resume(self) -> None:
+        """Feed again."""
+        self._may_feed.set()
 
     def stop(self) -> None:
         """End, once the broker has everything."""
@@ -60,16 +73,27 @@ class Feeder:
         producer = KafkaProducer(
             bootstrap_servers=self._bootstrap, linger_ms=5, enable_idempotence=True, delivery_timeout_ms=300_000
         )
-        begun = time.monotonic()
+        last, due = time.monotonic(), 0.0
         while not self._stopping.wait(0.01):
-            due = int((time.monotonic() - begun) * self._rate)
-            for key, line in itertools.islice(self._lines, max(due - self.fed, 0)):
+            if not self._may_feed.is_set():
+                _flush(producer)
+                self._is_at_rest.set()
+                self._may_feed.wait()
+                last = time.monotonic()
+            now = time.monotonic()
+            due, last = due + (now - last) * self._rate, now
+            for key, line in itertools.islice(self._lines, max(int(due) - self.fed, 0)):
                 producer.send(self.topic, line, key=key, partition=KEYS.index(key) % self.partitions)
                 self.fed += 1
-        while True:
-            try:
-                producer.flush()
-            except KafkaError:
-                continue  # the broker is away: what was handed over stays queued
-            break
+        _flush(producer)
         producer.close()
+
+
+def _flush(producer: KafkaProducer) -> None:
+    """Return when the broker has everything, however long it is away."""
+    while True:
+        try:
+            producer.flush()
+        except KafkaError:
+            continue  # what was handed over stays queued
+        return

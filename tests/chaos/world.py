@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from tests.chaos.checker import Line
 from tests.chaos.feed import SPACIOUS, TEMPLATES, Feeder
 from tests.chaos.proxy import Proxy
 from tests.integration.worker_process import WorkerProcess, environment
@@ -47,7 +48,8 @@ class Slot:
 
     def __init__(self, name: str, settings: Mapping[str, str]) -> None:
         self._settings = {**settings, "LOGLOOM_KAFKA__GROUP_INSTANCE_ID": name}
-        self._is_kept = True
+        #: Whether a process that ends is started again.
+        self.is_kept = True
         self.name = name
         self.starts = 0
         #: Exit codes of processes that ended by themselves or by a fault.
@@ -62,19 +64,19 @@ class Slot:
         self.exits.append(code)
         self.worker.end()
         self.worker = None
-        if self._is_kept:
+        if self.is_kept:
             self._begin()
 
     def leave(self) -> None:
         """Stop in order, and stay empty."""
-        self._is_kept = False
+        self.is_kept = False
         if self.worker is not None:
             with suppress(ProcessLookupError):
                 self.worker.process.terminate()
 
     def end(self) -> None:
         """End it at once."""
-        self._is_kept = False
+        self.is_kept = False
         if self.worker is not None:
             self.worker.end()
             self.worker = None
@@ -98,6 +100,8 @@ class World:
     group: str
     feeder: Feeder
     slots: list[Slot] = field(default_factory=list)
+    #: Lines that were read and do not stand in the input any more.
+    former: list[Line] = field(default_factory=list)
     _stopping: threading.Event = field(default_factory=threading.Event)
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
@@ -133,12 +137,19 @@ class World:
 
         threading.Thread(target=run, daemon=True).start()
 
+    def leave_all(self) -> None:
+        """Stop every worker in order, and wait until they have ended."""
+        for slot in self.slots:
+            slot.leave()
+        wait_until(lambda: all(slot.worker is None for slot in self.slots), seconds=60, what="the workers' end")
+
     def wait_until_ready(self) -> None:
         """Wait until each worker that is kept has its partitions."""
 
         def is_ready() -> bool:
             with self._lock:
-                return all(slot.worker is not None and slot.worker.status("/readyz") == 200 for slot in self.slots)
+                running = [slot.worker for slot in self.slots if slot.is_kept]
+                return all(worker is not None and worker.status("/readyz") == 200 for worker in running)
 
         wait_until(is_ready, seconds=_PATIENCE_SECONDS, what="workers that are ready")
 
