@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tests.bench.machine import this_machine
-from tests.chaos.checker import Verdict, check, read_events, read_lines
+from tests.chaos.checker import Verdict, check, read_dead, read_events, read_lines
 from tests.chaos.faults import FAULTS, Fault
 from tests.chaos.world import SESSION_SECONDS, ProxiedBroker, new_world
 from tests.kafka_broker import wait_until
@@ -26,7 +26,6 @@ class Trial:
     fault: str
     delivery: str
     verdict: Verdict
-    dead: int
     #: Seconds from the fault's end until everything that stood in the input then was committed.
     recovery_seconds: float
     #: Processes that were started, and the exit codes of those that ended.
@@ -37,12 +36,12 @@ class Trial:
     @property
     def is_right(self) -> bool:
         """Tell whether what is promised was kept."""
-        return self.verdict.is_right(is_exactly_once=self.delivery == "exactly-once") and not self.dead
+        return self.verdict.is_right(is_exactly_once=self.delivery == "exactly-once")
 
     def as_dict(self) -> dict[str, object]:
         """Give it for the report."""
         return {
-            "fault": self.fault, "delivery": self.delivery, **self.verdict.as_dict(), "dead": self.dead,
+            "fault": self.fault, "delivery": self.delivery, **self.verdict.as_dict(),
             "recovery_seconds": round(self.recovery_seconds, 1), "starts": self.starts, "exits": self.exits,
             "seconds": round(self.seconds, 1), "right": self.is_right,
         }  # fmt: skip
@@ -81,12 +80,11 @@ def run(
     finally:
         world.end()
     lines_there = [*world.former, *read_lines(broker.bootstrap, world.raw)]
-    verdict = check(lines_there, read_events(broker.bootstrap, world.events))
+    events, dead = read_events(broker.bootstrap, world.events), read_dead(broker.bootstrap, world.dead)
     return Trial(
         fault=fault.name,
         delivery=delivery,
-        verdict=verdict,
-        dead=sum(broker.ends(world.dead).values()),
+        verdict=check(lines_there, events, dead),
         recovery_seconds=recovery,
         starts=starts,
         exits=tuple(exits),
@@ -98,17 +96,17 @@ def table(trials: Sequence[Trial | Broken]) -> str:
     """Write the report for people."""
     titles = {fault.name: fault.title for fault in FAULTS}
     rows = [
-        "| fault | delivery | lines | lost | doubled | out of order | traces cut | recovery | |",
-        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
+        "| fault | delivery | lines | lost | doubled | out of order | traces cut | dead letters | recovery | |",
+        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | --- |",
     ]
     for one in trials:
         if isinstance(one, Broken):
-            rows.append(f"| {titles[one.fault]} | {one.delivery} | | | | | | | {one.error.splitlines()[0]} |")
+            rows.append(f"| {titles[one.fault]} | {one.delivery} | | | | | | | | {one.error.splitlines()[0]} |")
             continue
         told = one.verdict
         rows.append(
             f"| {titles[one.fault]} | {one.delivery} | {told.lines:,} | {told.lost} | {told.doubled} "
-            f"| {told.disordered} | {told.cut} | {one.recovery_seconds:.1f} s | {'' if one.is_right else 'WRONG'} |"
+            f"| {told.disordered} | {told.cut} | {told.dead} | {one.recovery_seconds:.1f} s | {'' if one.is_right else 'WRONG'} |"
         )
     return "\n".join(rows)
 

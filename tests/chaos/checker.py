@@ -48,6 +48,8 @@ class Verdict:
     wrong: int
     #: Events that begin in the middle of a stack trace.
     cut: int
+    #: Lines that are dead letters, each counted.
+    dead: int
 
     def is_right(self, *, is_exactly_once: bool) -> bool:
         """Tell whether nothing was promised that was not kept."""
@@ -59,8 +61,8 @@ class Verdict:
         return asdict(self)
 
 
-def check(lines: Iterable[Line], events: Sequence[Event]) -> Verdict:
-    """Compare the input with the output, whose events stand in the order of their partitions."""
+def check(lines: Iterable[Line], events: Sequence[Event], dead: Sequence[str] = ()) -> Verdict:
+    """Compare the input with the output, whose events stand in the order of their partitions, and the dead letters."""
     expected = {number_of(line.text): line for line in lines}
     seen: Counter[int] = Counter()
     last: dict[tuple[int, str], int] = defaultdict(lambda: -1)
@@ -84,11 +86,12 @@ def check(lines: Iterable[Line], events: Sequence[Event]) -> Verdict:
     return Verdict(
         lines=len(expected),
         events=len(events),
-        lost=sum(number not in seen for number in expected),
+        lost=len(expected.keys() - seen.keys() - set(map(number_of, dead))),
         doubled=sum(count - 1 for count in seen.values()),
         disordered=disordered,
         wrong=wrong,
         cut=cut,
+        dead=len(dead),
     )
 
 
@@ -112,6 +115,11 @@ def read_events(bootstrap: str, topic: str) -> list[Event]:
         Event(record.partition, record.key.decode(), json.loads(record.value)["body"])
         for record in _records(bootstrap, topic)
     ]
+
+
+def read_dead(bootstrap: str, topic: str) -> list[str]:
+    """Read all dead letters."""
+    return [record.value.decode() for record in _records(bootstrap, topic)]
 
 
 def _records(bootstrap: str, topic: str) -> Iterable[Any]:

@@ -172,15 +172,15 @@ def topic_recreated(world: World) -> None:
 
 
 def offset_out_of_range(world: World) -> None:
-    """Delete what the group has read and some more while no worker runs: its offsets point before the beginning."""
+    """Delete what the group has read, and some more, while no worker runs: its offsets point before the beginning."""
     world.pause(2)
-    world.leave_all()
     world.feeder.pause()
-    lines = read_lines(world.broker.bootstrap, world.raw)
-    committed = {
-        number: at for (topic, number), at in world.broker.committed(world.group).items() if topic == world.raw
-    }
-    world.former = [line for line in lines if line.offset < committed.get(line.partition, 0)]
+    world.catch_up(world.written())
+    world.former = read_lines(world.broker.bootstrap, world.raw)
+    world.leave_all()
+    world.feeder.resume()
+    world.pause(2)
+    world.feeder.pause()
     admin = KafkaAdminClient(bootstrap_servers=world.broker.bootstrap)
     try:
         ends = world.broker.ends(world.raw)

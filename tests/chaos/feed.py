@@ -12,7 +12,7 @@ from kafka.errors import KafkaError
 KEYS = [b"shop-%d" % number for number in range(6)]
 #: What the worker's templates must match; a trace goes on into the parameter's white space.
 TEMPLATES = ("took <*> ms", "error failed <*>", "\tat shop.Cart.pay(Cart.java:<*>)")
-SPACIOUS = TEMPLATES[1:2]
+SPACIOUS = TEMPLATES[1:]
 _TRACE_LINES = 3
 
 
