@@ -106,7 +106,8 @@ def table(trials: Sequence[Trial | Broken]) -> str:
         told = one.verdict
         rows.append(
             f"| {titles[one.fault]} | {one.delivery} | {told.lines:,} | {told.lost} | {told.doubled} "
-            f"| {told.disordered} | {told.cut} | {told.dead} | {one.recovery_seconds:.1f} s | {'' if one.is_right else 'WRONG'} |"
+            f"| {told.disordered} | {told.cut} | {told.dead} | {one.recovery_seconds:.1f} s "
+            f"| {'' if one.is_right else 'WRONG'} |"
         )
     return "\n".join(rows)
 

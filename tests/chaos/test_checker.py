@@ -23,7 +23,7 @@ def found(events: list[Event]) -> dict[str, int]:
 
 def test_all_is_well() -> None:
     """Every line stands in one event; lines of other keys may pass a trace."""
-    assert check(LINES, RIGHT) == Verdict(lines=5, events=4, lost=0, doubled=0, disordered=0, wrong=0, cut=0)
+    assert check(LINES, RIGHT) == Verdict(lines=5, events=4, lost=0, doubled=0, disordered=0, wrong=0, cut=0, dead=0)
     assert check(LINES, RIGHT).is_right(is_exactly_once=True)
 
 
@@ -57,3 +57,9 @@ def test_what_is_promised_depends_on_the_mode(is_exactly_once: bool, is_right: b
     """Twice is once too often with exactly-once alone; never is always wrong."""
     assert check(LINES, [*RIGHT, TRACE]).is_right(is_exactly_once=is_exactly_once) == is_right
     assert not check(LINES, RIGHT[1:]).is_right(is_exactly_once=is_exactly_once)
+
+
+def test_a_dead_letter_is_not_lost() -> None:
+    """It is where it can be replayed from."""
+    told = check(LINES, RIGHT[1:], ["took 1 ms"])
+    assert (told.lost, told.dead) == (0, 1)
