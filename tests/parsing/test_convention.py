@@ -84,28 +84,11 @@ def test_a_missing_value_is_an_empty_parameter(text: str, spans: list[Span], exp
     [
         ("from 10.0.0.7:5121 on", [(5, 13), (14, 18)]),
         ('host: "10.0.0.7:80"', [(7, 18)]),
-        ("from node-1/10.0.0.7:5121 on", [(12, 25)]),
-        ("from /10.0.0.7:5121 on", [(5, 19)]),
         ("at 10.0.0.7:80/x", [(3, 16)]),
         ("of node-1:80", [(3, 12)]),
     ],
 )
 def test_an_address_and_its_port_are_two_parameters(text: str, expected: list[Span]) -> None:
-    """Quoted they are one value, and as Java prints a socket's address, and so is any other pair."""
+    """Quoted they are one value, and so is any other pair."""
     start, end = expected[0][0], expected[-1][1]
     assert expected == labelled(text, [(start, end)])
-
-
-@pytest.mark.parametrize(
-    ("text", "spans", "expected"),
-    [
-        ("from /10.0.0.7:5121 on", [(6, 14), (15, 19)], [(5, 19)]),
-        ("from node-1/10.0.0.7:5121 on", [(5, 20), (21, 25)], [(5, 25)]),
-        ("from node-1/10.0.0.7:5121 on", [(12, 20), (21, 25)], [(12, 25)]),
-        ("from 10.0.0.7:5121 on", [(5, 13), (14, 18)], [(5, 13), (14, 18)]),
-        ("/10.0.0.7:51:3", [(1, 9), (10, 12), (13, 14)], [(0, 9), (10, 12), (13, 14)]),
-    ],
-)
-def test_the_socket_of_a_java_program_is_one_parameter(text: str, spans: list[Span], expected: list[Span]) -> None:
-    """`InetSocketAddress.toString` writes a host, a slash, the address and the port in one piece."""
-    assert expected == labelled(text, spans)

@@ -28,8 +28,6 @@ _RULES = tuple(
     )
 )
 _ADDRESS_AND_PORT = re.compile(r"(\d{1,3}(?:\.\d{1,3}){3}):(\d{1,5})", re.ASCII)
-#: The same as `java.net.InetSocketAddress.toString` writes it.
-_SOCKET_ADDRESS = re.compile(rf"/{_ADDRESS_AND_PORT.pattern}(?![\w.:/-])", re.ASCII)
 #: What stands before a value that is missing. Brackets that touch a word are part of it, as in `close()`.
 _NOTHING = re.compile(
     r"((?<![\w)\]}\"'`])[(\[{<\"'](?=(?:(?<=\()\)|(?<=\[)\]|(?<=\{)\}|(?<=<)>|(?<=\")\"|(?<=')')(?![\w\"'`]))"
@@ -39,31 +37,15 @@ _NOTHING = re.compile(
 
 def labelled(text: str, spans: Sequence[Span]) -> list[Span]:
     """Write parameters as a label would: without the brackets, quotes and closing marks around them, then corrected."""
-    whole = (part for start, end in _with_whole_sockets(text, spans) for part in balanced(text, start, end))
+    whole = (part for start, end in spans for part in balanced(text, start, end))
     kept = corrected(text, [span for start, end in whole if (span := trimmed(text, start, end))])
     return [part for start, end in kept for part in _address_and_port(text, start, end)]
 
 
-def _with_whole_sockets(text: str, spans: Sequence[Span]) -> list[Span]:
-    """Join the address and the port of a socket as Java prints it, where both are variable: one call wrote them."""
-    ports = {found.span(2): found.start(1) for found in _SOCKET_ADDRESS.finditer(text)}
-    kept = list[Span]()
-    for start, end in spans:
-        address = ports.get((start, end))
-        if kept and address is not None and kept[-1][0] <= address and kept[-1][1] == start - 1:
-            kept[-1] = (kept[-1][0], end)
-        else:
-            kept.append((start, end))
-    return kept
-
-
 def _address_and_port(text: str, start: int, end: int) -> list[Span]:
-    """Split a value that is an IPv4 address with a port: programs write `%s:%d` more often than one string.
-
-    In quotes it is one string, and so it is after the slash of a Java socket.
-    """
+    """Split a value that is an IPv4 address with a port, unless it is quoted; programs write `%s:%d` more often."""
     found = _ADDRESS_AND_PORT.fullmatch(text, start, end)
-    if found is None or text[start - 1 : start] in {'"', "'", "/"}:
+    if found is None or text[start - 1 : start] in {'"', "'"}:
         return [(start, end)]
     return [found.span(1), found.span(2)]
 
