@@ -150,8 +150,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 print(f"    {json.dumps(one.as_dict())}", flush=True)  # noqa: T201
         print(table(trials))  # noqa: T201
     finally:
-        broker.stop()
         broker.proxy.stop()
+        broker.stop()
         if options.json:
             report = {
                 "machine": asdict(this_machine()),

@@ -16,19 +16,36 @@ SPACIOUS = TEMPLATES[1:]
 _TRACE_LINES = 3
 
 
-def lines(chance: random.Random) -> Iterator[tuple[bytes, bytes]]:
-    """Yield keys and lines for ever. Each line ends with a number of its own, but for a unit."""
-    traces: dict[bytes, int] = {}
-    for number in itertools.count():
-        key = chance.choice(KEYS)
-        if traces.get(key):
-            traces[key] -= 1
-            yield key, b"\tat shop.Cart.pay(Cart.java:%d)" % number
-        elif chance.random() < 0.02:
-            traces[key] = _TRACE_LINES
-            yield key, b"error failed %d" % number
-        else:
-            yield key, b"took %d ms" % number
+class Lines:
+    """Keys and lines for ever. Each line ends with a number of its own, but for a unit."""
+
+    def __init__(self, chance: random.Random) -> None:
+        self._chance = chance
+        self._numbers = itertools.count()
+        #: How many lines of a key's stack trace are still to come.
+        self._traces: dict[bytes, int] = {}
+
+    def some(self, count: int) -> Iterator[tuple[bytes, bytes]]:
+        """Yield the next `count`."""
+        for _ in range(count):
+            key = self._chance.choice(KEYS)
+            if self._traces.get(key):
+                yield self._frame(key)
+            elif self._chance.random() < 0.02:
+                self._traces[key] = _TRACE_LINES
+                yield key, b"error failed %d" % next(self._numbers)
+            else:
+                yield key, b"took %d ms" % next(self._numbers)
+
+    def rest(self) -> Iterator[tuple[bytes, bytes]]:
+        """Yield what is still to come of stack traces."""
+        for key in KEYS:
+            while self._traces.get(key):
+                yield self._frame(key)
+
+    def _frame(self, key: bytes) -> tuple[bytes, bytes]:
+        self._traces[key] -= 1
+        return key, b"\tat shop.Cart.pay(Cart.java:%d)" % next(self._numbers)
 
 
 class Feeder:
@@ -40,7 +57,7 @@ class Feeder:
         self.partitions = partitions
         self._bootstrap = bootstrap
         self._rate = rate
-        self._lines = lines(random.Random(seed))
+        self._lines = Lines(random.Random(seed))
         self._stopping = threading.Event()
         self._may_feed = threading.Event()
         self._may_feed.set()
@@ -55,7 +72,7 @@ class Feeder:
         return self
 
     def pause(self) -> None:
-        """Feed nothing more for now; return when the broker has everything."""
+        """Feed nothing more for now, once no stack trace is open; return when the broker has everything."""
         self._is_at_rest.clear()
         self._may_feed.clear()
         self._is_at_rest.wait()
@@ -71,22 +88,31 @@ class Feeder:
 
     def _run(self) -> None:
         producer = KafkaProducer(
-            bootstrap_servers=self._bootstrap, linger_ms=5, enable_idempotence=True, delivery_timeout_ms=300_000
+            bootstrap_servers=self._bootstrap,
+            linger_ms=5,
+            enable_idempotence=True,
+            delivery_timeout_ms=300_000,
+            metadata_max_age_ms=500,
         )
         last, due = time.monotonic(), 0.0
         while not self._stopping.wait(0.01):
             if not self._may_feed.is_set():
+                self._send(producer, self._lines.rest())
                 _flush(producer)
                 self._is_at_rest.set()
                 self._may_feed.wait()
                 last = time.monotonic()
             now = time.monotonic()
             due, last = due + (now - last) * self._rate, now
-            for key, line in itertools.islice(self._lines, max(int(due) - self.fed, 0)):
-                producer.send(self.topic, line, key=key, partition=KEYS.index(key) % self.partitions)
-                self.fed += 1
+            if len(producer.partitions_for(self.topic)) >= self.partitions:
+                self._send(producer, self._lines.some(max(int(due) - self.fed, 0)))
         _flush(producer)
         producer.close()
+
+    def _send(self, producer: KafkaProducer, lines: Iterator[tuple[bytes, bytes]]) -> None:
+        for key, line in lines:
+            producer.send(self.topic, line, key=key, partition=KEYS.index(key) % self.partitions)
+            self.fed += 1
 
 
 def _flush(producer: KafkaProducer) -> None:

@@ -18,6 +18,7 @@ class Proxy:
         self._connections: set[asyncio.StreamWriter] = set()
         self._passing = asyncio.Event()
         self._is_refusing = False
+        self._server: asyncio.Server | None = None
         #: Seconds before each piece is passed on.
         self.delay_seconds = 0.0
 
@@ -41,17 +42,27 @@ class Proxy:
         self._call(self._set(is_refusing=False, is_passing=True))
 
     def stop(self) -> None:
-        """End it."""
-        self.cut()
+        """End it, with all its connections."""
+        self._call(self._end())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
+        self._loop.close()
 
     def _call(self, coroutine: object) -> None:
         asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(10)  # type: ignore[arg-type]
 
     async def _listen(self) -> None:
         self._passing.set()
-        await asyncio.start_server(self._accept, "localhost", self._port)
+        self._server = await asyncio.start_server(self._accept, "localhost", self._port)
+
+    async def _end(self) -> None:
+        if self._server is not None:
+            self._server.close()
+        await self._set(is_refusing=True, is_passing=True)
+        others = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
 
     async def _set(self, *, is_refusing: bool, is_passing: bool) -> None:
         self._is_refusing = is_refusing

@@ -1,5 +1,7 @@
 """The short form of `python -m tests.fuzz`: seeds, changed seeds and stretched ones, the same in every run."""
 
+from collections.abc import Iterator
+
 import pytest
 import structlog
 
@@ -13,9 +15,11 @@ _CHANGED, _STRETCHED, _SLOW = 200, 2, 20
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _quiet() -> None:
+def _quiet() -> Iterator[None]:
     """Leave out what detection logs: here it finds something in every input."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.mark.parametrize("name", TARGETS)
