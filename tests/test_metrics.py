@@ -15,13 +15,13 @@ def _value(metrics: Metrics, name: str, **labels: str) -> float | None:
     return metrics.registry.get_sample_value(f"logloom_{name}", labels)
 
 
-def test_a_batch_is_counted_by_topic() -> None:
+def test_a_batch_is_counted_by_source_and_topic() -> None:
     """Records, bytes and tombstones add up over batches."""
     metrics = Metrics()
-    metrics.fetched("t", records=10, size_bytes=100, tombstones=2)
-    metrics.fetched("t", records=5, size_bytes=50)
+    metrics.fetched("web", "t", records=10, size_bytes=100, tombstones=2)
+    metrics.fetched("web", "t", records=5, size_bytes=50)
     names = ("batches_total", "records_total", "record_bytes_total", "tombstones_total")
-    assert [_value(metrics, name, topic="t") for name in names] == [2, 15, 150, 2]
+    assert [_value(metrics, name, source="web", topic="t") for name in names] == [2, 15, 150, 2]
 
 
 def test_hits_by_tier_and_misses() -> None:

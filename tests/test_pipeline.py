@@ -258,6 +258,7 @@ async def test_nothing_is_acknowledged_before_the_broker_has_it() -> None:
         assert it.acknowledged == {0: []}
         assert it.counts.events == 0
         assert it.pipeline.batches_in_flight == 1
+        assert it.metric("records_in_flight", source="shop") == 2
         it.producer.may_deliver.set()
         await it.drain()
         assert it.acknowledged == {0: [2]}
@@ -403,8 +404,8 @@ async def test_an_envelope_of_several_raw_logs_is_accounted_for() -> None:
         await it.drain()
         assert it.bodies == ["a 0", "a 1", "a 2"]
         assert it.counts == RecordCounts(read=4, unpacked=2, events=3, records_in_events=3, dead=1, tombstones=2)
-        assert it.metric("unpacked_total", topic="raw") == 2
-        assert it.metric("tombstones_total", topic="raw") == 2
+        assert it.metric("unpacked_total", source="shop", topic="raw") == 2
+        assert it.metric("tombstones_total", source="shop", topic="raw") == 2
 
 
 TRACE = (b"failed 1", b"java.io.IOException: gone", b"\tat A.b(A.java:1)", b"\tat C.d(C.java:2)")
@@ -440,6 +441,8 @@ async def test_drain_leaves_an_open_trace_to_the_next_owner() -> None:
         await it.take(lines(b"begun", *TRACE[:2]))
         await it.drain()
         assert (it.bodies, it.acknowledged[0][-1]) == (["begun"], 1)
+        assert it.metric("returned_total", source="shop") == 2
+        assert it.metric("records_in_flight", source="shop") == 0
         await it.take(lines(*TRACE, b"next 1"), offset=1)
         await it.drain()
         assert it.bodies == ["begun", "\n".join(line.decode() for line in TRACE)]
@@ -532,6 +535,7 @@ def test_everything_is_accounted_for(batches: list[list[Sent]], multiline: bool)
             assert counts.read == offset
             left = sum(everything[at].value is not None for at in (*position.waiting, *range(position.done, offset)))
             assert counts.read - left == counts.records_in_events + counts.dead + counts.tombstones
+            assert (counts.returned, it.pipeline.records_in_flight) == (left, 0)
             emitted = by_key(it)
         async with bench(multiline=multiline, unparsable=b"boom", outputs=limits, wait_seconds=0) as it:
             if everything[position.offset :]:

@@ -82,13 +82,21 @@ class Metrics:
         def histogram(name: str, help_text: str, buckets: Iterable[float]) -> Histogram:
             return Histogram(f"logloom_{name}", help_text, registry=registry, buckets=tuple(buckets))
 
-        self._batches = counter("batches_total", "Record batches fetched.", "topic")
-        self._records = counter("records_total", "Records read.", "topic")
-        self._record_bytes = counter("record_bytes_total", "Bytes of fetched record batches.", "topic")
+        self._batches = counter("batches_total", "Record batches fetched.", "source", "topic")
+        self._records = counter("records_total", "Records read.", "source", "topic")
+        self._record_bytes = counter("record_bytes_total", "Bytes of fetched record batches.", "source", "topic")
         self._tombstones = counter(
-            "tombstones_total", "Records without a raw log: a null value, or an envelope with nothing in it.", "topic"
+            "tombstones_total",
+            "Records without a raw log: a null value, or an envelope with nothing in it.",
+            *("source", "topic"),
         )
-        self._unpacked = counter("unpacked_total", "Raw logs beside the first of their envelope.", "topic")
+        self._unpacked = counter("unpacked_total", "Raw logs beside the first of their envelope.", "source", "topic")
+        self._returned = counter(
+            "returned_total",
+            "Raw logs not finished when their partition went away: its next owner reads them.",
+            "source",
+        )
+        self._records_in_flight = gauge("records_in_flight", "Raw logs read and not finished yet.", "source")
         self._events = counter("events_total", "Events that the broker acknowledged.", "source")
         self._joined = counter("joined_total", "Records that went into another record's event: joined lines.", "source")
         self._event_bytes = counter("event_bytes_total", "Bytes of produced record batches of events.", "source")
@@ -120,7 +128,10 @@ class Metrics:
 
     def _start_at_zero(self, source: str) -> None:
         """Let every series of `source` exist: a rate over a series that has just appeared misses its first value."""
-        for plain in (self._events, self._joined, self._event_bytes, self._misses):
+        for plain in (
+            *(self._events, self._joined, self._event_bytes, self._misses),
+            *(self._returned, self._records_in_flight),
+        ):
             plain.labels(source)
         for tier in HIT_TIERS.values():
             self._hits.labels(source, tier)
@@ -131,15 +142,15 @@ class Metrics:
         """Say which version runs, and which parser it has loaded."""
         self._build.info({"version": __version__, "parser": parser})
 
-    def fetched(self, topic: str, *, records: int, size_bytes: int, tombstones: int = 0, unpacked: int = 0) -> None:
+    def fetched(
+        self, source: str, topic: str, *, records: int, size_bytes: int, tombstones: int = 0, unpacked: int = 0
+    ) -> None:
         """Count one fetched record batch."""
-        self._batches.labels(topic).inc()
-        self._records.labels(topic).inc(records)
-        self._record_bytes.labels(topic).inc(size_bytes)
-        if tombstones:
-            self._tombstones.labels(topic).inc(tombstones)
-        if unpacked:
-            self._unpacked.labels(topic).inc(unpacked)
+        self._batches.labels(source, topic).inc()
+        self._records.labels(source, topic).inc(records)
+        self._record_bytes.labels(source, topic).inc(size_bytes)
+        self._tombstones.labels(source, topic).inc(tombstones)
+        self._unpacked.labels(source, topic).inc(unpacked)
 
     def looked_up(self, source: str, tiers: npt.NDArray[np.uint8]) -> None:
         """Count hits by tier and misses, by `Matches.tier` of the rows that become events, (n,)."""
@@ -195,9 +206,17 @@ class Metrics:
         """Count a batch that was acknowledged `seconds` after its fetch."""
         self._batch_seconds.observe(seconds)
 
+    def returned(self, source: str, raw_logs: int) -> None:
+        """Count raw logs that were not finished when their partition went away."""
+        self._returned.labels(source).inc(raw_logs)
+
     def in_flight(self, batches: int) -> None:
         """Set how many batches are being worked on."""
         self._batches_in_flight.set(batches)
+
+    def records_in_flight(self, source: str, raw_logs: int) -> None:
+        """Set how many raw logs of a source are being worked on."""
+        self._records_in_flight.labels(source).set(raw_logs)
 
     def lag(self, topic: str, partition: int, records: int) -> None:
         """Set how far this worker is behind the end of a partition."""

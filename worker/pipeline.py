@@ -154,7 +154,10 @@ class Outputs:
 
 @dataclass(slots=True, kw_only=True)
 class RecordCounts:
-    """What became of the records of one source: read + unpacked = in events + dead + tombstones + held + in flight."""
+    """What became of the records of one source.
+
+    read + unpacked = in events + dead + tombstones + returned + in flight, lines that wait for more among the last.
+    """
 
     read: int = 0
     #: Raw logs beside the first of their envelope.
@@ -166,6 +169,8 @@ class RecordCounts:
     dead: int = 0
     #: Records without a raw log: a null value, or an envelope with nothing in it.
     tombstones: int = 0
+    #: Raw logs that were not finished when their partition went away: lines that waited for more.
+    returned: int = 0
 
 
 class _Open(NamedTuple):
@@ -183,6 +188,8 @@ class _Progress:
     """What of one partition is in flight, and what is acknowledged when."""
 
     open: deque[_Open] = field(default_factory=deque)
+    #: Raw logs that were read and are neither in an acknowledged event nor dead.
+    raw_logs: int = 0
     #: Where the partition's former owner stopped.
     resumed: Position = field(default_factory=lambda: Position.at(0))
     #: Whether lines wait for more.
@@ -230,7 +237,7 @@ class Pipeline:
         async with progress.turn:
             progress.resumed = batch.position or progress.resumed
             records = read_records(batch)
-            opened = self._open(batch, records)
+            opened = self._open(batch, records, progress)
             joined = self._join(batch, opened, records)
             progress.open.append(_Open(batch.fetch_offset, batch.next_offset, acknowledge, time.monotonic()))
             dead = [self._buried(batch, records, row) for row in opened.dead]
@@ -241,6 +248,11 @@ class Pipeline:
     def batches_in_flight(self) -> int:
         """Batches that are not wholly acknowledged."""
         return sum(len(progress.open) for progress in self._progress.values())
+
+    @property
+    def records_in_flight(self) -> int:
+        """Raw logs that were read and are neither in an acknowledged event nor dead."""
+        return sum(progress.raw_logs for progress in self._progress.values())
 
     async def drain(self, partitions: frozenset[TopicPartition]) -> None:
         """Return when nothing of `partitions` is in flight and nothing waits to be joined."""
@@ -256,9 +268,16 @@ class Pipeline:
             if progress.settled is not None:
                 await progress.settled
             self._joiner.forget(partition)
+            self.counts.returned += progress.raw_logs
+            self._metrics.returned(self.path.name, progress.raw_logs)
+            self._count_in_flight(progress, -progress.raw_logs)
             del self._progress[partition]
 
-    def _open(self, batch: FetchedBatch, records: Records) -> OpenedEnvelopes:
+    def _count_in_flight(self, progress: _Progress, raw_logs: int) -> None:
+        progress.raw_logs += raw_logs
+        self._metrics.records_in_flight(self.path.name, self.records_in_flight)
+
+    def _open(self, batch: FetchedBatch, records: Records, progress: _Progress) -> OpenedEnvelopes:
         """Take the raw texts out of their envelopes; longer ones than the limit are dead."""
         opened = self._envelope.open(records)
         texts, dead = opened.texts, list(opened.dead)
@@ -269,8 +288,14 @@ class Pipeline:
         self.counts.read += read
         self.counts.unpacked += unpacked
         self.counts.tombstones += tombstones
+        self._count_in_flight(progress, raw_logs)
         self._metrics.fetched(
-            batch.topic, records=read, size_bytes=len(batch.data), tombstones=tombstones, unpacked=unpacked
+            self.path.name,
+            batch.topic,
+            records=read,
+            size_bytes=len(batch.data),
+            tombstones=tombstones,
+            unpacked=unpacked,
         )
         for row in np.flatnonzero(texts.length > self._outputs.max_line_bytes).tolist():
             error = f"{texts.length[row]} bytes, the limit is {self._outputs.max_line_bytes}"
@@ -347,6 +372,7 @@ class Pipeline:
             )
             for letter in dead:
                 self._metrics.dead(self.path.name, letter.reason)
+            self._count_in_flight(progress, -covered - len(dead))
             self._acknowledge(progress, position)
 
         progress.settled = asyncio.create_task(settle())

@@ -173,6 +173,17 @@ class World:
         wait_until(is_done, seconds=_PATIENCE_SECONDS, what=f"{goal} of the records committed")
         return time.monotonic() - begun
 
+    def unaccounted(self) -> int:
+        """Return how many records the workers' metrics can't account for, once they have nothing in flight."""
+        with self._lock:
+            workers = [slot.worker for slot in self.slots if slot.worker is not None and slot.is_kept]
+        wait_until(
+            lambda: not any(worker.metrics()["logloom_records_in_flight"] for worker in workers),
+            seconds=_PATIENCE_SECONDS,
+            what="workers with nothing in flight",
+        )
+        return sum(abs(worker.unaccounted()) for worker in workers)
+
     def end(self) -> None:
         """Stop everything but the broker."""
         self._stopping.set()

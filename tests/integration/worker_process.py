@@ -73,6 +73,13 @@ class WorkerProcess:
         names = ("events", "joined", "dead_letters", "tombstones")
         return sum(metrics[f"logloom_{name}_total"] for name in names) - metrics["logloom_unpacked_total"]
 
+    def unaccounted(self) -> int:
+        """Subtract from the raw logs that were read those that became something, and those in flight."""
+        metrics = self.metrics()
+        names = ("events", "joined", "dead_letters", "tombstones", "returned")
+        done = sum(metrics[f"logloom_{name}_total"] for name in names) + metrics["logloom_records_in_flight"]
+        return metrics["logloom_records_total"] + metrics["logloom_unpacked_total"] - done
+
     def wait_until_ready(self) -> None:
         """Wait until it has its partitions."""
         self.wait(lambda: self.status("/readyz") == 200, what="ready")
