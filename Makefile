@@ -63,7 +63,7 @@ LOCK := uv pip compile --quiet --generate-hashes --no-annotate --no-header --no-
 lock:  ## write the locked dependencies anew from pyproject.toml (needs uv)
 	$(LOCK) --extra demo --extra training --extra dev -o deploy/requirements/all.lock
 	$(LOCK) --extra demo --constraint deploy/requirements/all.lock -o deploy/requirements/demo.lock
-	$(LOCK) --all-extras --constraint deploy/requirements/all.lock -o deploy/requirements/bench.lock
+	$(LOCK) --extra demo --extra training --extra dev --extra bench --constraint deploy/requirements/all.lock -o deploy/requirements/bench.lock
 
 chaos: .venv/all.stamp kernels  ## faults on purpose, a million lines, output compared with input (half an hour)
 	@mkdir -p build

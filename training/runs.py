@@ -26,6 +26,7 @@ from torch import distributed as dist
 from torch import nn
 
 from worker.errors import WrongSettings
+from worker.parsing.checksums import write_sums
 
 T = TypeVar("T")
 
@@ -80,7 +81,9 @@ class RunFolder:
         _write_json(self.path / CONFIGURATION, asdict(configuration))
 
     def write_report(self, report: Mapping[str, object]) -> None:
-        """Write what came out."""
+        """Write what came out, and the checksums of the checkpoint, which is whole now."""
+        if self.checkpoint.is_dir():
+            write_sums(self.checkpoint)
         _write_json(self.report, report)
 
 

@@ -160,6 +160,7 @@ class Assembly:
                 device=model.device,
                 dtype=model.dtype,
                 max_batch_tokens=model.max_batch_tokens,
+                signature_key=model.signature_key,
             )
             self.parser.on_halved = self.metrics.halved
             self.model = MicroBatcher(

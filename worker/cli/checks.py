@@ -174,7 +174,12 @@ def _model(settings: Settings) -> Iterator[Finding]:
 
     began = time.perf_counter()
     try:
-        parser = EncoderParser.load(settings.model.path, device=settings.model.device, dtype=settings.model.dtype)
+        parser = EncoderParser.load(
+            settings.model.path,
+            device=settings.model.device,
+            dtype=settings.model.dtype,
+            signature_key=settings.model.signature_key,
+        )
     except LogloomError as exc:
         advice = "set model.path (LOGLOOM_MODEL__PATH) to base, a folder or a Hugging Face name"
         yield Finding(subject="model", verdict="fail", text=str(exc), advice=advice)

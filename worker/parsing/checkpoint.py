@@ -3,7 +3,7 @@
 Files: `logloom.json` (what it is), `config.json` (the encoder, as Hugging Face writes it), `tokenizer.json` and
 `model.safetensors`; it may have `names.safetensors` (names of parameters), and a taught one `templates.jsonl` (known
 templates of messages under no prompt) and `prompts/NAME/` with some of `prompt.safetensors`, `templates.jsonl` and
-`fields.safetensors` (fields taught by examples). Nothing in them can run code.
+`fields.safetensors` (fields taught by examples). `checksums.py` checks them. Nothing in them can run code.
 """
 
 import hashlib
@@ -32,6 +32,8 @@ ABOUT, CONFIG, TOKENIZER, WEIGHTS = FILES = ("logloom.json", "config.json", "tok
 PROMPT, KNOWN, NAMES = "prompt.safetensors", "templates.jsonl", "names.safetensors"
 FIELDS = "fields.safetensors"
 PROMPTS = "prompts"
+#: The checksums of all these, and the signature of the list.
+SUMS, SIGNATURE = "SHA256SUMS", "SHA256SUMS.sig"
 #: What a taught checkpoint learned from, for people.
 CARD = "DATA_CARD.md"
 #: How messages are cut. Each run of letters and digits and each mark is decided by itself; the labels alone decide, or
@@ -78,7 +80,9 @@ def checkpoint_folder(path: str | Path) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError  # noqa: PLC0415 - the same
 
     try:
-        return Path(snapshot_download(str(path), allow_patterns=[*FILES, KNOWN, NAMES, f"{PROMPTS}/*"]))
+        return Path(
+            snapshot_download(str(path), allow_patterns=[*FILES, KNOWN, NAMES, SUMS, SIGNATURE, f"{PROMPTS}/*"])
+        )
     except (HfHubHTTPError, HFValidationError, OSError) as error:
         raise WrongModel(f"{path} is no folder, and the Hugging Face hub does not give it: {error}") from error
 

@@ -27,6 +27,7 @@ from worker.parsing.checkpoint import (
     prompt_version,
     refuse_unknown_prompt,
 )
+from worker.parsing.checksums import verify
 from worker.parsing.convention import labelled, with_empty
 from worker.parsing.known import KnownTemplates, load_known
 from worker.parsing.naming import Namer, Place, places
@@ -138,17 +139,26 @@ class EncoderParser:
 
     @classmethod
     def load(
-        cls, path: str | Path = BASE, *, device: str = "auto", dtype: str = "auto", max_batch_tokens: int = 8192
+        cls,
+        path: str | Path = BASE,
+        *,
+        device: str = "auto",
+        dtype: str = "auto",
+        max_batch_tokens: int = 8192,
+        signature_key: Path | None = None,
     ) -> EncoderParser:
         """Load a checkpoint: `base`, a folder, or a name on the Hugging Face hub.
 
+        `signature_key`: file with the public key that it must be signed by.
+
         Raises:
-            WrongModel: the checkpoint is broken or does not fit this version or this machine.
+            WrongModel: the checkpoint is broken, not signed as it must be, or does not fit this version or machine.
 
         """
         from worker.parsing.model import Tagger  # noqa: PLC0415 - torch takes seconds to import
 
         folder = checkpoint_folder(path)
+        verify(folder, signature_key)
         tagger = Tagger.load(folder, device=device, dtype=dtype)
         return cls(
             tagger,

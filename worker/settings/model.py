@@ -187,6 +187,8 @@ class Model(Group):
 
     path: Maybe[Text] = "base"
     """`base` (the weights of Logloom), a folder, a Hugging Face name, or `none`: misses are dead letters."""
+    signature_key: Maybe[ReadableFile] = None
+    """File with an Ed25519 public key, PEM: only a checkpoint that its owner signed is loaded."""
     device: Device = "auto"
     """Where it runs; `auto` takes a GPU where there is one."""
     dtype: Lower[Literal["auto", "float32", "bfloat16", "float16"]] = "auto"
