@@ -4,7 +4,7 @@ BIN := .venv/bin
 KAFKA ?=
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test test-quick check format bench chaos sbom lock kernels clean help
+.PHONY: demo test test-quick check format bench chaos sbom audit lock kernels clean help
 .DEFAULT_GOAL := help
 
 help:  ## show the targets
@@ -72,6 +72,9 @@ chaos: .venv/all.stamp kernels  ## faults on purpose, a million lines, output co
 sbom: .venv/all.stamp  ## what a deployment is made of, as CycloneDX: build/sbom.cdx.json
 	@mkdir -p build
 	$(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible --validate -o build/sbom.cdx.json deploy/requirements/demo.lock
+
+audit: .venv/all.stamp  ## known vulnerabilities of what a deployment is made of (asks PyPI's advisory database)
+	$(BIN)/pip-audit --strict --require-hashes --disable-pip -r deploy/requirements/demo.lock
 
 clean:  ## remove what was built, the environment too
 	rm -rf .venv .cache build dist runs .mypy_cache .ruff_cache .pytest_cache .hypothesis
