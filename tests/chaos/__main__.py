@@ -28,6 +28,8 @@ class Trial:
     verdict: Verdict
     #: Seconds from the fault's end until everything that stood in the input then was committed.
     recovery_seconds: float
+    #: Longest time in which a partition stood still whose worker nothing was done to, where that was watched.
+    pause_seconds: float
     #: Records that the metrics of the workers that run at the end don't account for.
     unaccounted: int
     #: Processes that were started, and the exit codes of those that ended.
@@ -43,10 +45,9 @@ class Trial:
     def as_dict(self) -> dict[str, object]:
         """Give it for the report."""
         return {
-            "fault": self.fault, "delivery": self.delivery, **self.verdict.as_dict(),
-            "unaccounted": self.unaccounted,
-            "recovery_seconds": round(self.recovery_seconds, 1), "starts": self.starts, "exits": self.exits,
-            "seconds": round(self.seconds, 1), "right": self.is_right,
+            "fault": self.fault, "delivery": self.delivery, **self.verdict.as_dict(), "unaccounted": self.unaccounted,
+            "recovery_seconds": round(self.recovery_seconds, 1), "pause_seconds": round(self.pause_seconds, 1),
+            "starts": self.starts, "exits": self.exits, "seconds": round(self.seconds, 1), "right": self.is_right,
         }  # fmt: skip
 
 
@@ -64,12 +65,10 @@ class Broken:
         return {"fault": self.fault, "delivery": self.delivery, "error": self.error, "right": False}
 
 
-def run(
-    broker: ProxiedBroker, fault: Fault, *, delivery: str, seed: int, lines: int, rate: float, workers: int = 2
-) -> Trial:
+def run(broker: ProxiedBroker, fault: Fault, *, delivery: str, seed: int, lines: int, rate: float) -> Trial:
     """Feed `lines` lines, do the fault meanwhile, wait for the end and compare."""
     begun = time.monotonic()
-    world = new_world(broker, delivery=delivery, seed=seed, rate=rate, workers=workers, model=fault.model)
+    world = new_world(broker, delivery=delivery, seed=seed, rate=rate, workers=fault.workers, model=fault.model)
     try:
         feeder = world.feeder.start()
         wait_until(lambda: world.done() > 0, seconds=60, what="the first commit")
@@ -90,6 +89,7 @@ def run(
         delivery=delivery,
         verdict=check(lines_there, events, dead),
         recovery_seconds=recovery,
+        pause_seconds=world.longest_pause,
         unaccounted=unaccounted,
         starts=starts,
         exits=tuple(exits),

@@ -23,6 +23,7 @@ class Fault:
     do: Callable[[World], None]
     #: `none` where templates are known; `base` where they must be learned again.
     model: str = "none"
+    workers: int = 2
 
 
 def kill(world: World) -> None:
@@ -56,6 +57,16 @@ def storm(world: World) -> None:
         world.some_time(3, 6)
         slot.leave()
         world.some_time(0.5, 2)
+
+
+def rolling_restart(world: World) -> None:
+    """Stop one worker after the other in order; each is back before the next. The others must not notice."""
+    for slot in list(world.slots):
+        world.some_time(0.5, 2)
+        others = world.partitions_of(other.name for other in world.slots if other is not slot)
+        with world.watch(others):
+            world.restart(slot)
+            world.wait_until_ready()
 
 
 def broker_killed(world: World) -> None:
@@ -197,6 +208,7 @@ FAULTS = (
     Fault(name="kill", title="SIGKILL of 5 workers", do=kill),
     Fault(name="zombie", title="SIGSTOP beyond the session, SIGCONT", do=zombie),
     Fault(name="stop", title="SIGTERM of 5 workers, in any state", do=stop),
+    Fault(name="rolling-restart", title="rolling restart of 3 workers", do=rolling_restart, workers=3),
     Fault(name="storm", title="workers join and leave", do=storm),
     Fault(name="broker-killed", title="broker killed and restarted", do=broker_killed),
     Fault(name="broker-cut", title="connections to the broker cut", do=broker_cut),

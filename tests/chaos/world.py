@@ -4,9 +4,11 @@ import asyncio
 import random
 import threading
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+
+from kafka import KafkaAdminClient
 
 from tests.chaos.checker import Line
 from tests.chaos.feed import SPACIOUS, TEMPLATES, Feeder
@@ -102,6 +104,8 @@ class World:
     slots: list[Slot] = field(default_factory=list)
     #: Lines that were read and do not stand in the input any more.
     former: list[Line] = field(default_factory=list)
+    #: Seconds in which a partition stood still whose worker nothing was done to.
+    longest_pause: float = 0.0
     _stopping: threading.Event = field(default_factory=threading.Event)
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
@@ -118,6 +122,51 @@ class World:
         wait_until(lambda: any(slot.worker for slot in self.slots), seconds=60, what="a worker")
         with self._lock:
             return self.chance.choice([slot.worker for slot in self.slots if slot.worker is not None])
+
+    def restart(self, slot: Slot) -> None:
+        """Stop the worker in a place in order; return when another one is in it."""
+        starts, worker = slot.starts, slot.worker
+        if worker is not None:
+            worker.process.terminate()
+        wait_until(lambda: slot.starts > starts, seconds=60, what="another worker")
+
+    def partitions_of(self, names: Iterable[str]) -> set[int]:
+        """Return which partitions of the input belong to the workers of these names."""
+        wanted, found = set(names), set()
+        admin = KafkaAdminClient(bootstrap_servers=self.broker.bootstrap)
+        try:
+            for member in admin.describe_groups([self.group])[self.group]["members"]:
+                if member["group_instance_id"] in wanted:
+                    found |= {
+                        at for topic in member["member_assignment"]["assigned_partitions"] for at in topic["partitions"]
+                    }
+        finally:
+            admin.close()
+        return found
+
+    @contextmanager
+    def watch(self, partitions: set[int]) -> Iterator[None]:
+        """Note the longest time in which the group committed nothing of a partition, while the body runs."""
+        ended = threading.Event()
+
+        def look() -> None:
+            moved = dict.fromkeys(partitions, time.monotonic())
+            before: dict[tuple[str, int], int] = {}
+            while not ended.is_set():
+                there, now = self.broker.committed(self.group), time.monotonic()
+                for partition in partitions:
+                    if there.get((self.raw, partition)) != before.get((self.raw, partition)):
+                        moved[partition] = now
+                    self.longest_pause = max(self.longest_pause, now - moved[partition])
+                before = there
+
+        watcher = threading.Thread(target=look, daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            watcher.join()
 
     def join(self) -> Slot:
         """Add a worker."""
