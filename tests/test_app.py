@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from worker.app import AppSettings, BatchProcessor, Lane, WorkerApp, pack_batches, pack_events
-from worker.errors import WrongSettings
+from worker.errors import DeliveryFailed, WrongSettings
 from worker.transport.acknowledgements import Acknowledge, Acknowledgements
 from worker.transport.batches import FetchedBatch, TopicPartition, read_records
 from worker.transport.positions import Position
@@ -123,6 +123,30 @@ async def test_successor_waits_for_its_predecessor() -> None:
     gate.open.set()
     await until(new, gate, 2)
     assert gate.begun == [0, 0]
+
+
+async def test_a_failure_ends_the_wait_for_what_is_in_flight() -> None:
+    """Lanes may wait for what failed: nobody waits for them then, and nothing more is committed."""
+    gate = Gate()
+
+    @asynccontextmanager
+    async def pipelines(*_: object) -> AsyncIterator[Mapping[str, BatchProcessor]]:
+        yield {}
+
+    source = Subscription(source="a", topics=("raw",))
+    app = WorkerApp(AppSettings(bootstrap_servers="localhost:1", group="g", subscriptions=[source]), pipelines)
+    lane = Lane(gate, take_one, app.fail)
+    lane.put(batch(1))
+    app._lanes[TopicPartition("raw", 0)] = lane
+    app._processors = {"a": gate}
+    draining = asyncio.create_task(app._drain(frozenset({TopicPartition("raw", 0)})))
+    while not lane.is_stopping:  # noqa: ASYNC110 - a turn of the loop, not a poll
+        await asyncio.sleep(0)
+    app.fail(DeliveryFailed("on purpose"))
+    async with asyncio.timeout(20):
+        assert not await draining
+    gate.open.set()
+    await lane.stop()
 
 
 async def test_error_in_a_lane_is_reported() -> None:

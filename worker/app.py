@@ -207,6 +207,7 @@ class WorkerApp:
         self._failure: BaseException | None = None
         self._is_drained = True
         self._ending = asyncio.Event()
+        self._failing = asyncio.Event()
 
     @property
     def is_ready(self) -> bool:
@@ -236,6 +237,7 @@ class WorkerApp:
         if self._failure is None:
             self._failure = error
             _log.critical("the worker stops: %s", error or repr(error), exc_info=error)
+        self._failing.set()
         self._ending.set()
 
     def stop(self) -> None:
@@ -407,9 +409,25 @@ class WorkerApp:
 
     async def _drain(self, partitions: frozenset[TopicPartition]) -> bool:
         """Finish what was begun of `partitions`; return whether what was acknowledged may be committed."""
-        if self._failure is not None:
-            return False
         self._is_drained = False
+        finishing, failing = asyncio.create_task(self._finish(partitions)), asyncio.create_task(self._failing.wait())
+        try:
+            # What failed may never finish: lanes wait for a transaction that will not end.
+            await asyncio.wait({finishing, failing}, return_when=asyncio.FIRST_COMPLETED)
+            if self._failure is not None:
+                return False
+            await finishing
+        finally:
+            for task in (finishing, failing):
+                task.cancel()
+            await asyncio.wait({finishing, failing})
+            if not finishing.cancelled():
+                finishing.exception()  # looked at: it is what failed, or is raised above
+        self._is_drained = True
+        return True
+
+    async def _finish(self, partitions: frozenset[TopicPartition]) -> None:
+        """Wait until nothing of `partitions` is in flight, and let their lanes go."""
         held = {partition: lane for partition, lane in self._lanes.items() if partition in partitions}
         await asyncio.gather(*(lane.stop() for lane in held.values()))
         by_source: dict[str, set[TopicPartition]] = {}
@@ -419,8 +437,6 @@ class WorkerApp:
         await asyncio.gather(*drained)
         for partition in held:
             del self._lanes[partition]
-        self._is_drained = True
-        return self._failure is None
 
 
 def pack_batches(arrivals: deque[FetchedBatch], acknowledgements: Acknowledgements) -> tuple[FetchedBatch, Acknowledge]:
