@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
-from worker.errors import TooLarge, Undecodable, Unparsable
+from worker.errors import ModelFailed, TooLarge, TooMuchForDevice, Undecodable, Unparsable
 from worker.metrics import LATENCY_BUCKETS, REASONS, Latencies, Metrics
 
 
@@ -53,7 +53,9 @@ def test_events_and_dead_letters() -> None:
 
 def test_reasons_are_those_of_the_error_tree() -> None:
     """Every reason of a dead letter has its series, and no other can be made."""
-    assert sorted(REASONS) == sorted(error.reason for error in (Undecodable, TooLarge, Unparsable))
+    assert sorted(REASONS) == sorted(
+        error.reason for error in (Undecodable, TooLarge, Unparsable, ModelFailed, TooMuchForDevice)
+    )
     with pytest.raises(ValueError, match="'typo' is no reason"):
         Metrics().dead("web", "typo")
 

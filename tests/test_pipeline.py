@@ -24,6 +24,8 @@ from worker.codec.multiline import Joiner, Limits
 from worker.errors import CorruptRecordBatch, DeliveryFailed
 from worker.metrics import Metrics
 from worker.parsing.microbatch import MicroBatcher
+from worker.parsing.parser import Prompts
+from worker.parsing.templates import Template
 from worker.pipeline import Outputs, Pipeline, RecordCounts, SourcePath
 from worker.transport.batches import FetchedBatch, TopicPartition
 from worker.transport.outlet import Direct
@@ -377,6 +379,27 @@ async def test_a_message_without_a_template_is_a_dead_letter() -> None:
             assert [dict(letter.headers)["logloom.reason"] for letter in it.letters] == [b"unparsable"] * 3
             assert it.parser.asked == ([b"x 1"] if has_model else [])
             assert it.acknowledged == {0: [2], 2: [3]}
+
+
+async def test_a_message_that_the_model_fails_at_is_a_dead_letter(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says why, and is not asked for again; the others of its batch become events."""
+    async with bench() as it:
+        parse = it.parser.parse
+
+        def fails(messages: Sequence[bytes], *, prompt: Prompts = None) -> list[Template | None]:
+            if b"poison 1" in messages:
+                raise ZeroDivisionError("on purpose")
+            return parse(messages, prompt=prompt)
+
+        monkeypatch.setattr(it.parser, "parse", fails)
+        await it.take(lines(b"poison 1", b"took 7 ms"))
+        await it.take(lines(b"poison 1"), offset=2)
+        await it.drain()
+        told = [dict(letter.headers) for letter in it.letters]
+        assert [letter["logloom.reason"] for letter in told] == [b"model_failed"] * 2
+        assert {letter["logloom.error"] for letter in told} == {b"the model fails: ZeroDivisionError('on purpose')"}
+        assert it.counts.events == 1
+        assert it.failures == []
 
 
 async def test_joined_lines_die_one_by_one() -> None:

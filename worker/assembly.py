@@ -19,6 +19,7 @@ from worker.codec.header_finder import HeaderFinder
 from worker.codec.multiline import Joiner, Limits
 from worker.errors import StoreUnavailable, WrongModel
 from worker.health import HealthServer
+from worker.logs import log_stacks
 from worker.metrics import Metrics
 from worker.parsing.asking import Asker
 from worker.parsing.checkpoint import taught_fields
@@ -168,7 +169,9 @@ class Assembly:
                 max_tokens=model.max_batch_tokens,
                 max_rows=model.max_rows,
                 deadline_seconds=model.deadline_ms / 1000,
+                timeout_seconds=model.timeout_seconds,
                 on_micro_batch=self.metrics.micro_batch,
+                on_hang=log_stacks,
             )
             stack.push_async_callback(self.model.close)
         self.metrics.describe_build(parser=self.parser_version)

@@ -4,7 +4,9 @@
     ├── BadInput                 one raw log: becomes a dead letter
     │   ├── Undecodable          the envelope can't be read
     │   ├── TooLarge             a record is over the configured limit
-    │   └── Unparsable           no template fits the message
+    │   ├── Unparsable           no template fits the message
+    │   ├── ModelFailed          the model raises at this message, and not at others
+    │   └── TooMuchForDevice     the model's device lacks the memory for this message alone
     ├── StoreUnavailable         Redis does not answer: the worker goes on without it
     ├── WrongLabels              labelled lines can't be read, or a template does not fit its line
     └── BadWorld                 stops the process
@@ -13,7 +15,8 @@
         ├── Unreachable          a server that is needed does not answer, or refuses
         ├── WrongSettings        settings that can't be run with
         ├── WrongFormat          a header format that can't be compiled
-        └── WrongModel           a checkpoint that is broken or does not fit
+        ├── WrongModel           a checkpoint that is broken or does not fit
+        └── ModelHangs           the model gives no answer in time
 
 The docstring of a class is its message where none is given.
 """
@@ -58,6 +61,18 @@ class Unparsable(BadInput):
     reason = "unparsable"
 
 
+class ModelFailed(BadInput):
+    """The model raises at this message, and not at others."""
+
+    reason = "model_failed"
+
+
+class TooMuchForDevice(BadInput):
+    """The model's device has too little memory for this message alone."""
+
+    reason = "model_memory"
+
+
 class StoreUnavailable(LogloomError):
     """The template store in Redis does not answer; the worker goes on with what the process knows."""
 
@@ -92,3 +107,7 @@ class WrongFormat(BadWorld):
 
 class WrongModel(BadWorld):
     """A checkpoint is broken or does not fit this version."""
+
+
+class ModelHangs(BadWorld):
+    """The model gives no answer in time."""

@@ -8,7 +8,9 @@ import json
 import logging
 import re
 import sys
+import threading
 import time
+import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
@@ -199,3 +201,13 @@ class _MaskingFormatter(structlog.stdlib.ProcessorFormatter):
         for secret in self._secrets:
             line = line.replace(secret, _MASK)
         return _ADDRESS_PASSWORD.sub(rf"\1{_MASK}@", line)
+
+
+def log_stacks() -> None:
+    """Write where each thread stands, for whoever asks later why one of them hung."""
+    names = {thread.ident: thread.name for thread in threading.enumerate()}
+    stacks = {
+        names.get(ident) or str(ident): "".join(traceback.format_stack(frame))
+        for ident, frame in sys._current_frames().items()  # noqa: SLF001 - the only way to see other threads
+    }
+    structlog.get_logger(__name__).critical("where each thread stands", stacks=stacks)

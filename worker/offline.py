@@ -21,7 +21,7 @@ from worker.cache.templates import TemplateCache
 from worker.codec.envelopes import DeadRow, Envelope
 from worker.codec.header_finder import HeaderFinder
 from worker.columns.layout import Events, Records, Texts
-from worker.errors import Unparsable, WrongSettings
+from worker.errors import WrongSettings
 from worker.parsing.checkpoint import taught_fields
 from worker.parsing.fields import FieldReader
 from worker.parsing.lazy import LazyParser
@@ -110,7 +110,7 @@ class FileParser:
         now_ms = np.full(texts.start.size, time.time_ns() // 1_000_000, np.int64)
         rows = await self._path.write(texts, now_ms, terminator=b"\n")
         events = rows.events
-        failures = dict.fromkeys(rows.unparsable, (Unparsable.reason, "no template fits the message"))
+        failures = {row: (error.reason, str(error)) for row, error in rows.unparsable.items()}
         failures |= _dead_texts(texts, opened.dead)
         if not failures:
             return events.buffer.data

@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from worker.cache.misses import Misses
+from worker.cache.misses import Misses, message_of
 from worker.codec.dead_letters import DeadLetter
 from worker.codec.envelopes import DeadRow, Envelope, OpenedEnvelopes
 from worker.codec.fields import with_fields
@@ -22,7 +22,7 @@ from worker.codec.multiline import Joined, Joiner
 from worker.columns.events import EventWriter
 from worker.columns.layout import I64, NONE, U8, Events, Matches, Records, Texts
 from worker.columns.records import EncodedBatch, decode_headers, write_record_batches
-from worker.errors import TooLarge, Unparsable
+from worker.errors import BadInput, TooLarge
 from worker.metrics import Metrics
 from worker.parsing.fields import FieldReader
 from worker.parsing.headers import HeaderFormat
@@ -50,8 +50,8 @@ class WrittenRows:
     matches: Matches
     #: How many events have which message type; empty for none.
     types: Mapping[str, int]
-    #: Rows that have a text and no template.
-    unparsable: list[int]
+    #: Rows that have a text and no template, and why.
+    unparsable: dict[int, BadInput]
 
 
 class SourcePath:
@@ -118,7 +118,8 @@ class SourcePath:
             types = self.misses.cache.types_of(matches.template[(matches.template >= 0) & (texts.length >= 0)])
         if self._fields is not None:
             events = with_fields(events, self._fields, format=self._event_format, terminator=terminator)
-        unparsable = np.flatnonzero((matches.template < 0) & (texts.length >= 0)).tolist()
+        rows = np.flatnonzero((matches.template < 0) & (texts.length >= 0)).tolist()
+        unparsable = {row: self.misses.why(message_of(texts, headers, row)) for row in rows}
         return WrittenRows(events=events, matches=matches, types=types, unparsable=unparsable)
 
     def _writer_of(self, formats: tuple[HeaderFormat, ...]) -> EventWriter:
@@ -335,12 +336,9 @@ class Pipeline:
             )
             encoded, oversized = self._encode(rows.events, joined)
             self._metrics.templates(self.path.name, len(self.path.misses.cache))
-            too_large = f"its event does not fit into a record batch of {self._outputs.max_batch_bytes} bytes"
-            for failed, reason, error in (
-                (rows.unparsable, Unparsable.reason, "no template fits the message"),
-                (oversized, TooLarge.reason, too_large),
-            ):
-                dead += [letter for row in failed for letter in self._letters(partition, joined, row, reason, error)]
+            too_large = TooLarge(f"its event does not fit into a record batch of {self._outputs.max_batch_bytes} bytes")
+            for row, error in {**rows.unparsable, **dict.fromkeys(oversized, too_large)}.items():
+                dead += self._letters(partition, joined, row, error.reason, str(error))
             size_bytes = sum(len(record_batch.data) for record_batch in encoded)
             is_event = (rows.matches.template >= 0) & (texts.length >= 0)
             is_event[oversized] = False

@@ -22,14 +22,15 @@ _SAMPLE = re.compile(r"(logloom_\w+?)(?:\{(.*)\})? ([0-9.eE+-]+)$")
 class WorkerProcess:
     """A running worker."""
 
-    def __init__(self, environment: Mapping[str, str]) -> None:
+    def __init__(self, environment: Mapping[str, str], *, module: str = "worker") -> None:
+        """Start `module`, which takes the command line of `logloom`."""
         self._port = free_port()
         self._log = tempfile.NamedTemporaryFile(prefix="logloom-worker-", suffix=".log")  # noqa: SIM115 closed in `end`
         own = {name: value for name, value in os.environ.items() if not name.startswith("LOGLOOM_")}
         metrics = {"LOGLOOM_METRICS__HOST": "127.0.0.1", "LOGLOOM_METRICS__PORT": str(self._port)}
         # Without bounds checks, as it runs for users: their kernels are compiled and cached apart.
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "worker", "worker"],
+            [sys.executable, "-m", module, "worker"],
             env={**own, **metrics, **environment, "NUMBA_BOUNDSCHECK": "0"},
             stdout=self._log,
             stderr=self._log,
@@ -136,9 +137,9 @@ def environment(
 
 
 @contextmanager
-def running(settings: Mapping[str, str], *, is_ready: bool = True) -> Iterator[WorkerProcess]:
+def running(settings: Mapping[str, str], *, is_ready: bool = True, module: str = "worker") -> Iterator[WorkerProcess]:
     """Run a worker, by default until it is ready first."""
-    worker = WorkerProcess(settings)
+    worker = WorkerProcess(settings, module=module)
     try:
         if is_ready:
             worker.wait_until_ready()

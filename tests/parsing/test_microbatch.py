@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
-from worker.errors import WrongModel
-from worker.parsing.microbatch import MicroBatcher
+from worker.errors import BadInput, ModelFailed, ModelHangs, TooMuchForDevice, WrongModel
+from worker.parsing.microbatch import Answer, MicroBatcher
 from worker.parsing.parser import Prompts
 from worker.parsing.templates import Template
 
@@ -20,18 +20,23 @@ class DigitParser:
     def __init__(self) -> None:
         self.tokens = 0
         self.calls: list[tuple[list[bytes], Prompts]] = []
+        #: What is raised at messages that hold this.
+        self.error: Exception = ZeroDivisionError("on purpose")
+        self.fails_at = b"poison"
         self.gate = threading.Event()
         self.gate.set()
         self.started = threading.Event()
 
     def parse(self, messages: Sequence[bytes], *, prompt: Prompts = None) -> list[Template | None]:
-        """Cut the templates; `broken` messages raise, `odd` ones have no template."""
+        """Cut the templates; `broken` messages and `poison` raise, `odd` ones have no template."""
         self.calls.append((list(messages), prompt))
         self.started.set()
         assert self.gate.wait(30)
         self.tokens += sum(len(message.split()) for message in messages)
         if b"broken" in messages:
             raise WrongModel("broken on purpose")
+        if any(self.fails_at in message for message in messages):
+            raise self.error
         return [None if message == b"odd" else self.template(message) for message in messages]
 
     def template(self, message: bytes) -> Template:
@@ -54,7 +59,7 @@ async def batcher(parser: DigitParser) -> AsyncIterator[MicroBatcher]:
     await batcher.close()
 
 
-async def held(parser: DigitParser, batcher: MicroBatcher) -> "asyncio.Task[list[Template | None]]":
+async def held(parser: DigitParser, batcher: MicroBatcher) -> "asyncio.Task[list[Answer]]":
     """Keep the parser busy with one message until its gate opens."""
     parser.gate.clear()
     busy = asyncio.create_task(batcher.templates([b"busy"]))
@@ -217,3 +222,71 @@ async def test_micro_batches_are_counted(parser: DigitParser) -> None:
     await batcher.close()
     assert seen == [(2, 4)]
     assert (batcher.counts.micro_batches, batcher.counts.rows, batcher.counts.tokens) == (1, 2, 4)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (ZeroDivisionError("on purpose"), ModelFailed("the model fails: ZeroDivisionError('on purpose')")),
+        (TooMuchForDevice("64 GiB"), TooMuchForDevice("64 GiB")),
+    ],
+)
+async def test_a_message_that_alone_fails_stops_nobody(
+    parser: DigitParser, error: Exception, expected: BadInput
+) -> None:
+    """It has its error for an answer, wherever it stands; the others get their templates, also in the same call."""
+    parser.error = error
+    batcher = MicroBatcher(parser, deadline_seconds=0)
+    for place in range(5):
+        messages = [b"m %d" % number for number in range(4)]
+        messages.insert(place, b"poison")
+        answers = await batcher.templates(messages)
+        refused = answers.pop(place)
+        assert (type(refused), str(refused)) == (type(expected), str(expected))
+        assert [parser.template(b"m %d" % number) for number in range(4)] == answers
+    await batcher.close()
+    # The others were not asked one by one: whoever is to blame is found in halves.
+    assert len(parser.calls) <= 5 * 8
+
+
+async def test_one_poisoned_message_is_told_from_a_broken_parser(parser: DigitParser, batcher: MicroBatcher) -> None:
+    """A message that fails with no other beside it is to blame if the parser reads a witness, else it raises."""
+    assert [ModelFailed] == [type(answer) for answer in await batcher.templates([b"poison"])]
+    parser.fails_at = b""
+    with pytest.raises(ZeroDivisionError):
+        await batcher.templates([b"poison too"])
+
+
+async def test_a_parser_that_fails_at_everything_it_is_asked_is_broken(parser: DigitParser) -> None:
+    """A few messages in a row may be to blame; more are an error, though a witness is read."""
+    parser.fails_at = b"m "
+    batcher = MicroBatcher(parser, deadline_seconds=0)
+    assert {ModelFailed} == {type(answer) for answer in await batcher.templates([b"m %d" % i for i in range(10)])}
+    with pytest.raises(ZeroDivisionError):
+        await batcher.templates([b"m %d" % i for i in range(10)])
+    await batcher.close()
+
+
+async def test_the_machines_own_memory_is_no_messages_fault(parser: DigitParser, batcher: MicroBatcher) -> None:
+    """MemoryError is raised at once."""
+    parser.error = MemoryError("on purpose")
+    with pytest.raises(MemoryError):
+        await batcher.templates([b"poison", b"a 1"])
+    assert len(parser.calls) == 1
+
+
+async def test_a_parser_that_hangs_is_given_up(parser: DigitParser) -> None:
+    """Whoever waits is told, later callers are refused, and the end does not wait for the thread."""
+    told: list[int] = []
+    batcher = MicroBatcher(
+        parser, max_rows=1, deadline_seconds=0, timeout_seconds=0.05, on_hang=lambda: told.append(len(parser.calls))
+    )
+    parser.gate.clear()
+    async with asyncio.timeout(30):
+        answers = await asyncio.gather(batcher.templates([b"a 1"]), batcher.templates([b"b 2"]), return_exceptions=True)
+        assert [ModelHangs, ModelHangs] == [type(answer) for answer in answers]
+        with pytest.raises(RuntimeError, match="closed"):
+            await batcher.templates([b"c 3"])
+        await batcher.close()
+    assert told == [1]
+    parser.gate.set()

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from transformers import AutoConfig, AutoModel
 
 from tests.parsing.checkpoints import VOCABULARY, small_tokenizer, write_small
-from worker.errors import WrongModel
+from worker.errors import TooMuchForDevice, WrongModel
 from worker.parsing.checkpoint import (
     ABOUT,
     CONFIG,
@@ -244,14 +244,22 @@ def test_a_device_that_is_not_there_is_a_wrong_model(checkpoint: Path) -> None:
 
 
 def test_memory_that_lacks_is_told_apart(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The device's own error becomes MemoryError, so that a caller can halve its rows."""
+    """The device's own error becomes one of ours, so that a caller can halve its rows."""
     tagger = Tagger.load(checkpoint, device="cpu")
 
     def refuse(*_: object) -> None:
         raise torch.OutOfMemoryError("too much")
 
     monkeypatch.setattr(tagger, "_network", refuse)
-    with pytest.raises(MemoryError, match="too much"):
+    with pytest.raises(TooMuchForDevice, match="too much"):
+        tagger.tag(tagger.tokenize(["took 5"]))
+
+
+def test_the_machines_own_memory_is_told_apart(checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What torch can't allocate on the machine itself is MemoryError: no fewer rows cure that."""
+    tagger = Tagger.load(checkpoint, device="cpu")
+    monkeypatch.setattr(tagger, "_network", lambda *_: torch.empty(1 << 55))
+    with pytest.raises(MemoryError, match="can't allocate"):
         tagger.tag(tagger.tokenize(["took 5"]))
 
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from worker.errors import WrongModel
+from worker.errors import TooMuchForDevice, WrongModel
 from worker.parsing.checkpoint import CORRECTED, CUTS, PIECES, RULES, checkpoint_version
 from worker.parsing.model import Tokens
 from worker.parsing.parser import (
@@ -79,7 +79,7 @@ class WordTagger:
         """Score the labels by the ids."""
         self.seen += prompts
         if len(rows) > self.rows:
-            raise MemoryError("too many rows")
+            raise TooMuchForDevice("too many rows")
         lengths = [len(row.ids) for row in rows]
         assert max(lengths) <= self.window
         self.lengths.append(lengths)
@@ -167,8 +167,30 @@ def test_too_little_memory_halves_the_micro_batch() -> None:
 
 def test_a_row_that_never_fits_is_an_error() -> None:
     """One row alone that lacks memory is not tried for ever."""
-    with pytest.raises(MemoryError):
+    with pytest.raises(TooMuchForDevice):
         parser(WordTagger(rows=0)).parse([b"a 1"])
+
+
+def test_too_little_memory_is_remembered() -> None:
+    """Later calls ask for less at once, and for more again when enough of them fitted."""
+    tagger = WordTagger(rows=4)
+    parsing = parser(tagger, max_batch_tokens=30)
+    halved: list[None] = []
+    parsing.on_halved = lambda: halved.append(None)
+    messages = [b"%c" % (97 + i) for i in range(10)]
+    parsing.parse(messages)
+    before = len(halved)
+    assert before
+    tagger.lengths.clear()
+    parsing.parse(messages)
+    assert len(halved) == before
+    assert max(map(len, tagger.lengths)) <= 4
+    tagger.rows = 1000
+    for _ in range(100):
+        parsing.parse(messages)
+    tagger.lengths.clear()
+    parsing.parse(messages)
+    assert [len(lengths) for lengths in tagger.lengths] == [10]
 
 
 def test_long_messages_are_judged_in_windows() -> None:

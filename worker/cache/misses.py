@@ -11,7 +11,7 @@ import numpy as np
 
 from worker.cache.templates import TemplateCache
 from worker.columns.layout import I64, TIER_MODEL, TIER_STORE, Headers, Matches, Texts
-from worker.errors import StoreUnavailable
+from worker.errors import BadInput, StoreUnavailable, Unparsable
 from worker.parsing.microbatch import MicroBatcher
 from worker.parsing.stream import Stream
 from worker.parsing.templates import Template
@@ -27,7 +27,7 @@ Learned = tuple[Template, int | None]
 
 #: Messages asked for at first; most lines of a cold batch share few templates, so a few answers settle many.
 _FIRST_REPRESENTATIVES = 32
-#: Messages that the model found no template for and that are remembered, so that it isn't asked again.
+#: Messages that got no template from the model and that are remembered with the reason, so that it isn't asked again.
 _REMEMBERED_FAILURES = 1_024
 
 
@@ -66,7 +66,7 @@ class Misses:
     #: Told of the operation that Redis did not answer.
     on_store_error: Callable[[str], None] | None = None
     counts: MissCounts = field(default_factory=MissCounts)
-    _failed: OrderedDict[bytes, None] = field(default_factory=OrderedDict)
+    _failed: OrderedDict[bytes, BadInput] = field(default_factory=OrderedDict)
     #: Ids of templates that were learned and are about to be kept, by each who is at it.
     _coming: list[set[str]] = field(default_factory=list)
     #: One settling at a time.
@@ -91,9 +91,13 @@ class Misses:
             cuts |= templates
             width *= 2
         # A message whose template went while others settled keeps its own cut: settling makes no dead letters.
-        rows = {_message(texts, headers, row): row for row in _missing(texts, matches).tolist()} if cuts else {}
+        rows = {message_of(texts, headers, row): row for row in _missing(texts, matches).tolist()} if cuts else {}
         own = [(cuts[message], row) for message, row in rows.items() if message in cuts]
         return await self._learn(texts, headers, matches, own, {}) if own else matches
+
+    def why(self, message: bytes) -> BadInput:
+        """Tell why a message has no template."""
+        return self._failed.get(message) or Unparsable("no template fits the message")
 
     async def warm_up(self) -> int:
         """Load the scope's templates from Redis and return how many there are. Raises StoreUnavailable."""
@@ -142,11 +146,14 @@ class Misses:
         return self.cache.look_up(texts, headers, only=matches, tier=TIER_STORE)
 
     async def _ask_model(self, model: MicroBatcher, chosen: Chosen) -> dict[bytes, Template]:
-        """Have the model cut the chosen messages; those that it found no template for are missing, and remembered."""
+        """Have the model cut the chosen messages; those that got no template are missing, and remembered."""
         self.counts.asked += len(chosen)
-        templates = await model.templates(list(chosen), prompt=self.prompt)
-        found = {message: one for message, one in zip(chosen, templates, strict=True) if one is not None}
-        self._failed.update(dict.fromkeys(chosen.keys() - found.keys()))
+        found = {}
+        for message, answer in zip(chosen, await model.templates(list(chosen), prompt=self.prompt), strict=True):
+            if isinstance(answer, Template):
+                found[message] = answer
+            else:
+                self._failed[message] = answer or Unparsable("no template fits the message")
         while len(self._failed) > _REMEMBERED_FAILURES:
             self._failed.popitem(last=False)
         return found
@@ -248,7 +255,7 @@ def _representatives(texts: Texts, headers: Headers, matches: Matches, asked: Co
     chosen: Chosen = {}
     for rows in (missing[np.sort(first)], missing):
         for row in rows.tolist():
-            message = _message(texts, headers, row)
+            message = message_of(texts, headers, row)
             if message not in asked and message not in chosen:
                 chosen[message] = row
                 if len(chosen) == width:
@@ -262,6 +269,7 @@ def _missing(texts: Texts, matches: Matches) -> I64:
     return np.flatnonzero((matches.template < 0) & (texts.length >= 0))
 
 
-def _message(texts: Texts, headers: Headers, row: int) -> bytes:
+def message_of(texts: Texts, headers: Headers, row: int) -> bytes:
+    """Take the message of a row."""
     start = int(headers.message_start[row])
     return texts.buffer[start : start + int(headers.message_length[row])].tobytes()

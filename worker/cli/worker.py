@@ -1,7 +1,11 @@
 """`logloom worker`."""
 
+import logging
+import os
 import sys
+import threading
 from pathlib import Path
+from typing import NoReturn
 
 import click
 
@@ -42,4 +46,14 @@ def command(config: Path | None, broker: str | None) -> None:
         secrets=tuple(settings.secrets()),
     )
     refuse(settings)
-    sys.exit(run(assemble(settings)))
+    end(run(assemble(settings)))
+
+
+def end(code: int) -> NoReturn:
+    """Exit with `code`, at once where a thread hangs: Python itself would wait for it for ever."""
+    if all(thread is threading.current_thread() or thread.daemon for thread in threading.enumerate()):
+        sys.exit(code)
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)

@@ -28,7 +28,7 @@ class DeadLetter:
     key: bytes | None
     #: The record's own headers, in their order, repeated names included.
     headers: Sequence[Header] = ()
-    #: `undecodable`, `too_large`, `unparsable`.
+    #: `undecodable`, `too_large`, `unparsable`, `model_failed`, `model_memory`.
     reason: str
     #: What was wrong, for people.
     error: str

@@ -3,25 +3,40 @@
 Misses of different prompts share a micro-batch; the same message under two prompts is two misses.
 A micro-batch closes when it has enough tokens or rows, or when its oldest message has waited for the deadline. While
 the parser is busy, misses gather, so that load makes the micro-batches larger by itself.
+
+A micro-batch that the parser fails at is asked again in halves, down to the message that is to blame: it gets the error
+for an answer, and the others their templates. One message alone is to blame only if the parser still reads a witness,
+and no more than a few are in a row: else it is the parser that is broken, and its error reaches every caller, as an
+error of the world or the lack of the machine's memory does at once. One poisoned message so stops no worker, and a
+broken model makes no topic of dead letters.
 """
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol, TypeAlias
 
+from worker.errors import BadInput, BadWorld, ModelFailed, ModelHangs
 from worker.parsing.parser import Parser
 from worker.parsing.templates import Template
 
 #: What tells misses apart: prompt and message.
 _Asked: TypeAlias = tuple[str | None, bytes]
 
+#: What comes of a message: its template, None where none fits, or why the parser can't read it.
+Answer: TypeAlias = Template | BadInput | None
+
 #: A token of a log has about this many bytes. Only to bound a micro-batch: the parser splits it by true tokens.
 _BYTES_PER_TOKEN = 3
+
+#: Read without fail by a parser that works; no known template is like it.
+_WITNESS = b"witness 7 speaks for the model"
+#: Most messages in a row that are to blame for what the parser raises.
+_MOST_BLAMED = 16
 
 
 class OnMicroBatch(Protocol):
@@ -48,7 +63,7 @@ class _Miss:
 
     prompt: str | None
     message: bytes
-    answer: asyncio.Future[Template | None]
+    answer: asyncio.Future[Answer]
     #: When it came, by the event loop's clock.
     since: float
 
@@ -69,16 +84,26 @@ class MicroBatcher:
         max_rows: int = 256,
         deadline_seconds: float = 0.005,
         max_waiting: int = 16_384,
+        timeout_seconds: float | None = None,
         on_micro_batch: OnMicroBatch | None = None,
+        on_hang: Callable[[], None] | None = None,
     ) -> None:
-        """Ask `parser`; callers wait while `max_waiting` messages already do."""
+        """Ask `parser`; callers wait while `max_waiting` messages already do.
+
+        A parser that is at one micro-batch for more than `timeout_seconds` hangs: `on_hang` is told first, then all
+        callers get ModelHangs. Its thread can't be ended but with the process.
+        """
         self.counts = MicroBatchCounts()
         self._parser = parser
         self._max_tokens = max_tokens
         self._max_rows = max_rows
         self._deadline_seconds = deadline_seconds
         self._max_waiting = max_waiting
+        self._timeout_seconds = timeout_seconds
         self._on_micro_batch = on_micro_batch
+        self._on_hang = on_hang
+        #: Messages that were to blame since one was parsed; the parser's thread counts.
+        self._blamed = 0
         #: Misses, oldest first, and tokens of those that wait.
         self._waiting: dict[_Asked, _Miss] = {}
         self._in_parser: dict[_Asked, _Miss] = {}
@@ -88,22 +113,25 @@ class MicroBatcher:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="parser")
         self._running: asyncio.Task[None] | None = None
         self._is_closed = False
+        self._hangs = False
 
     @property
     def waiting(self) -> int:
         """Messages that wait for a micro-batch."""
         return len(self._waiting)
 
-    async def templates(self, messages: Sequence[bytes], *, prompt: str | None = None) -> list[Template | None]:
+    async def templates(self, messages: Sequence[bytes], *, prompt: str | None = None) -> list[Answer]:
         """Return the template of each message, in the order of `messages`; None: no template fits.
 
-        Equal messages are asked once, also between callers. Raises what the parser raised for them.
+        Equal messages are asked once, also between callers. A message that alone makes the parser fail has the error
+        for an answer; what the parser raises for all is raised.
 
         Raises:
             RuntimeError: the micro-batcher is closed.
+            ModelHangs: the parser gave no answer in time.
 
         """
-        answers: dict[bytes, asyncio.Future[Template | None]] = {}
+        answers: dict[bytes, asyncio.Future[Answer]] = {}
         for message in dict.fromkeys(messages):
             answers[message] = await self._ask(message, prompt)
         if answers:
@@ -112,15 +140,15 @@ class MicroBatcher:
         return [answers[message].result() for message in messages]
 
     async def close(self) -> None:
-        """Refuse new messages, answer those that wait, and end the thread."""
+        """Refuse new messages, answer those that wait, and end the thread unless it hangs."""
         self._is_closed = True
         self._changed.set()
         self._room.set()
         if self._running is not None:
             await self._running
-        self._thread.shutdown()
+        self._thread.shutdown(wait=not self._hangs)
 
-    async def _ask(self, message: bytes, prompt: str | None) -> asyncio.Future[Template | None]:
+    async def _ask(self, message: bytes, prompt: str | None) -> asyncio.Future[Answer]:
         """Queue a message unless it is on its way already; wait for room first."""
         while True:
             if self._is_closed:
@@ -144,9 +172,9 @@ class MicroBatcher:
         return miss.answer
 
     async def _run(self) -> None:
-        """Make micro-batches until closed and empty."""
+        """Make micro-batches until closed and empty, or until the parser hangs."""
         loop = asyncio.get_running_loop()
-        while True:
+        while not self._hangs:
             self._changed.clear()
             if not self._waiting:
                 if self._is_closed:
@@ -178,7 +206,10 @@ class MicroBatcher:
         self._room.set()
         misses = list(self._in_parser.values())
         parsing = asyncio.get_running_loop().run_in_executor(self._thread, self._parse, misses)
-        await asyncio.wait([parsing])
+        done, _ = await asyncio.wait([parsing], timeout=self._timeout_seconds)
+        if not done:
+            self._give_up()
+            return
         error = parsing.exception()
         self._in_parser.clear()
         for place, miss in enumerate(misses):
@@ -187,19 +218,62 @@ class MicroBatcher:
             else:
                 miss.answer.set_exception(error)
 
-    def _parse(self, misses: Sequence[_Miss]) -> list[Template | None]:
+    def _give_up(self) -> None:
+        """Tell everyone that the parser hangs, and ask it no more."""
+        self._hangs = self._is_closed = True
+        if self._on_hang is not None:
+            self._on_hang()
+        error = ModelHangs(
+            f"the model was at one micro-batch of {len(self._in_parser)} messages for more than "
+            f"{self._timeout_seconds:g} s (model.timeout_seconds)"
+        )
+        for miss in (*self._in_parser.values(), *self._waiting.values()):
+            miss.answer.set_exception(error)
+        self._waiting.clear()
+        self._room.set()
+
+    def _parse(self, misses: Sequence[_Miss]) -> list[Answer]:
         """Parse in the thread, and count."""
-        messages = [miss.message for miss in misses]
         tokens, began = self._parser.tokens, time.perf_counter()
-        templates = self._parser.parse(messages, prompt=[miss.prompt for miss in misses])
+        answers = self._answers(misses)
         seconds = time.perf_counter() - began
         tokens = self._parser.tokens - tokens
-        if len(templates) != len(messages):
-            raise ValueError(f"the parser gave {len(templates)} templates for {len(messages)} messages")
         self.counts.micro_batches += 1
-        self.counts.rows += len(messages)
+        self.counts.rows += len(misses)
         self.counts.tokens += tokens
         self.counts.model_seconds += seconds
         if self._on_micro_batch is not None:
-            self._on_micro_batch(rows=len(messages), tokens=tokens, seconds=seconds)
-        return templates
+            self._on_micro_batch(rows=len(misses), tokens=tokens, seconds=seconds)
+        return answers
+
+    def _answers(self, misses: Sequence[_Miss]) -> list[Answer]:
+        """Ask for `misses` together and, where that fails, in halves."""
+        try:
+            answers = self._asked([miss.message for miss in misses], [miss.prompt for miss in misses])
+        except (BadWorld, MemoryError):
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, one message may be all that is wrong
+            if len(misses) == 1:
+                self._acquit(misses[0].prompt, error)
+                return [error if isinstance(error, BadInput) else ModelFailed(f"the model fails: {error!r}")]
+        else:
+            self._blamed = 0
+            return answers
+        middle = len(misses) // 2
+        return [*self._answers(misses[:middle]), *self._answers(misses[middle:])]
+
+    def _acquit(self, prompt: str | None, error: Exception) -> None:
+        """Raise `error`, which one message alone gave, where the parser rather than the message is to blame."""
+        self._blamed += 1
+        if self._blamed > _MOST_BLAMED:
+            raise error
+        try:
+            self._asked([_WITNESS], [prompt])
+        except Exception as broken:
+            raise error from broken
+
+    def _asked(self, messages: Sequence[bytes], prompts: Sequence[str | None]) -> list[Answer]:
+        templates = self._parser.parse(messages, prompt=prompts)
+        if len(templates) != len(messages):
+            raise ValueError(f"the parser gave {len(templates)} templates for {len(messages)} messages")
+        return [*templates]

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
-from worker.errors import WrongModel
+from worker.errors import TooMuchForDevice, WrongModel
 from worker.parsing.bert import Bert, Packing
 from worker.parsing.checkpoint import (
     ABOUT,
@@ -51,6 +51,8 @@ for _code, _marks in ((7, "="), (8, ":"), (9, "/\\"), (10, "\"'`"), (11, "([{<")
 
 #: Stands among the codes of characters where a text begins or ends.
 _EDGE = -1
+#: What torch names in the error of an allocation that the machine has no memory for.
+_HOST_ALLOCATOR = "DefaultCPUAllocator"
 #: Rows are padded to the next of these (then to multiples of 64), so that a row's width depends on that row alone.
 _WIDTHS = (6, 10, 14, 18, 22, 26, 30, 38, 46, 62, 78, 94, 126, 158, 190, 254)
 
@@ -292,7 +294,8 @@ class Tagger:
         Rows without are packed where that is faster; others are padded by their own length.
 
         Raises:
-            MemoryError: the device has too little memory for this many rows.
+            TooMuchForDevice: the device has too little memory for this many rows.
+            MemoryError: the machine has.
 
         """
         named = [None if name is None else self.prompts.get(name) for name in prompts or [None] * len(rows)]
@@ -300,6 +303,7 @@ class Tagger:
         for row, prompt in enumerate(named):
             alike[0 if self._packs and prompt is None else self.width_of(len(rows[row].ids))].append(row)
         found = [np.zeros((0, 3), np.float32)] * len(rows)
+        lacking = None
         try:
             for width, members in alike.items():
                 chosen = [rows[row] for row in members]
@@ -307,7 +311,14 @@ class Tagger:
                 for row, score in zip(members, scores, strict=True):
                     found[row] = score
         except torch.OutOfMemoryError as error:
-            raise MemoryError(str(error)) from error
+            lacking = str(error)
+        except RuntimeError as error:
+            if _HOST_ALLOCATOR in str(error):
+                raise MemoryError(str(error)) from error
+            raise
+        if lacking is not None:
+            # Raised here, because in its handler torch's error still holds what was allocated.
+            raise TooMuchForDevice(f"the device has too little memory: {lacking}")
         return found
 
     def _scores(self, rows: Sequence[Tokens], width: int, prompts: Sequence[Prompt | None]) -> list[F32]:

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
 
+from worker.errors import TooMuchForDevice
 from worker.parsing.alike import kind_of, moved
+from worker.parsing.budget import TokenBudget
 from worker.parsing.checkpoint import (
     BASE,
     BEGIN,
@@ -133,7 +135,7 @@ class EncoderParser:
         self._known = dict(known or {})
         self._versions = dict(versions or {})
         self._namer = namer
-        self._max_batch_tokens = max_batch_tokens
+        self._budget = TokenBudget(max_batch_tokens)
         self._max_message_tokens = max_message_tokens
         self._max_message_bytes = max_message_bytes
 
@@ -200,6 +202,7 @@ class EncoderParser:
 
         Raises:
             WrongModel: the checkpoint has no prompt of this name.
+            TooMuchForDevice: the device has too little memory for one of the messages, or a window of it, alone.
 
         """
         prompts = [prompt] * len(messages) if prompt is None or isinstance(prompt, str) else prompt
@@ -293,7 +296,7 @@ class EncoderParser:
         batch, size = list[Window](), 0
         for window in windows:
             width = self._tagger.width_of(window.last - window.first)
-            if batch and size + width > self._max_batch_tokens:
+            if batch and size + width > self._budget.tokens:
                 self._tag(batch, tokens, prompts, found)
                 batch, size = [], 0
             batch.append(window)
@@ -305,19 +308,21 @@ class EncoderParser:
     def _tag(
         self, batch: Sequence[Window], tokens: Sequence[Tokens], prompts: Sequence[str | None], found: list[F32]
     ) -> None:
-        """Score one micro-batch of windows into `found`; halve it where the device lacks memory."""
+        """Score windows into `found`; halve them where the device lacks memory, and those to come for a while."""
         rows = [sliced(tokens[window.row], window.first, window.last) for window in batch]
         try:
             scores = self._tagger.tag(rows, prompts=[prompts[window.row] for window in batch])
-        except MemoryError:
+        except TooMuchForDevice:
             if len(batch) == 1:
                 raise
             if self.on_halved is not None:
                 self.on_halved()
+            self._budget.lower(sum(self._tagger.width_of(len(row.ids)) for row in rows) // 2)
             middle = len(batch) // 2
             self._tag(batch[:middle], tokens, prompts, found)
             self._tag(batch[middle:], tokens, prompts, found)
             return
+        self._budget.fitted()
         for window, score in zip(batch, scores, strict=True):
             judged = slice(window.judged_from - window.first, window.judged_to - window.first)
             found[window.row][window.judged_from : window.judged_to] = score[judged]

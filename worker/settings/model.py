@@ -199,6 +199,8 @@ class Model(Group):
     """Most messages of one micro-batch."""
     deadline_ms: Annotated[float, Field(ge=0, le=10_000)] = 5.0
     """How long a micro-batch waits for more messages."""
+    timeout_seconds: Annotated[float, Field(ge=1, le=3_600)] = 60.0
+    """A model that is at one micro-batch for longer hangs: the worker ends, and another one goes on."""
 
 
 class Cache(Group):
