@@ -4,7 +4,7 @@ BIN := .venv/bin
 KAFKA ?=
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test test-quick check format bench chaos sbom audit lock kernels clean help
+.PHONY: demo test test-quick check format bench chaos soak sbom audit lock kernels clean help
 .DEFAULT_GOAL := help
 
 help:  ## show the targets
@@ -68,6 +68,10 @@ lock:  ## write the locked dependencies anew from pyproject.toml (needs uv)
 chaos: .venv/all.stamp kernels  ## faults on purpose, a million lines, output compared with input (half an hour)
 	@mkdir -p build
 	$(BIN)/python -m tests.chaos --json build/chaos.json
+
+soak: .venv/all.stamp kernels  ## half an hour at a steady rate with mild faults: what grows
+	@mkdir -p build
+	$(BIN)/python -m tests.chaos.soak --json build/soak.json --png build/soak.png
 
 sbom: .venv/all.stamp  ## what a deployment is made of, as CycloneDX: build/sbom.cdx.json
 	@mkdir -p build

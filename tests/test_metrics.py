@@ -85,6 +85,7 @@ def test_gauges_and_model() -> None:
     metrics.halved()
     metrics.batch_done(0.3)
     metrics.in_flight(4)
+    metrics.tasks(20)
     metrics.redis_failed("publish")
     metrics.redis_pending(9)
     metrics.templates("web", 12)
@@ -95,6 +96,7 @@ def test_gauges_and_model() -> None:
     assert _value(metrics, "model_halvings_total") == 1
     assert _value(metrics, "batch_seconds_count") == 1
     assert _value(metrics, "batches_in_flight") == 4
+    assert _value(metrics, "tasks") == 20
     assert _value(metrics, "redis_errors_total", operation="publish") == 1
     assert _value(metrics, "redis_pending_templates") == 9
     assert _value(metrics, "templates", source="web") == 12

@@ -366,6 +366,7 @@ async def _watch(app: WorkerApp, assembly: Assembly) -> None:
             assembly.metrics.lag(partition.topic, partition.partition, records)
         known = set(lag)
         assembly.metrics.in_flight(sum(pipeline.batches_in_flight for pipeline in assembly.pipelines.values()))
+        assembly.metrics.tasks(len(asyncio.all_tasks()))
         if assembly.store is not None:
             assembly.metrics.redis_pending(assembly.store.pending)
         await asyncio.sleep(_GAUGE_SECONDS)

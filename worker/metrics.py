@@ -121,6 +121,7 @@ class Metrics:
         self._redis_pending = gauge("redis_pending_templates", "Templates that wait to be written to Redis.")
         self._templates = gauge("templates", "Templates in this worker's memory.", "source")
         self._batches_in_flight = gauge("batches_in_flight", "Record batches being worked on.")
+        self._tasks = gauge("tasks", "Tasks of the event loop.")
         self._build = Info("logloom_build", "What runs here.", registry=registry)
         self.describe_build(parser="")
         for source in sources:
@@ -213,6 +214,10 @@ class Metrics:
     def in_flight(self, batches: int) -> None:
         """Set how many batches are being worked on."""
         self._batches_in_flight.set(batches)
+
+    def tasks(self, count: int) -> None:
+        """Set how many tasks the event loop has."""
+        self._tasks.set(count)
 
     def records_in_flight(self, source: str, raw_logs: int) -> None:
         """Set how many raw logs of a source are being worked on."""

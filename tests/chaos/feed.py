@@ -87,31 +87,36 @@ class Feeder:
         self._thread.join()
 
     def _run(self) -> None:
-        producer = KafkaProducer(
-            bootstrap_servers=self._bootstrap,
-            linger_ms=5,
-            enable_idempotence=True,
-            delivery_timeout_ms=300_000,
-            metadata_max_age_ms=500,
-        )
+        producer, partitions = self._new_producer(), self.partitions
         last, due = time.monotonic(), 0.0
         while not self._stopping.wait(0.01):
             if not self._may_feed.is_set():
-                self._send(producer, self._lines.rest())
+                self._send(producer, partitions, self._lines.rest())
                 _flush(producer)
                 self._is_at_rest.set()
                 self._may_feed.wait()
                 last = time.monotonic()
+            if self.partitions != partitions:
+                # A producer that runs learns of new partitions only when its metadata are old.
+                self._send(producer, partitions, self._lines.rest())
+                _flush(producer)
+                producer.close()
+                producer, partitions = self._new_producer(), self.partitions
             now = time.monotonic()
             due, last = due + (now - last) * self._rate, now
-            if len(producer.partitions_for(self.topic)) >= self.partitions:
-                self._send(producer, self._lines.some(max(int(due) - self.fed, 0)))
+            if len(producer.partitions_for(self.topic)) >= partitions:
+                self._send(producer, partitions, self._lines.some(max(int(due) - self.fed, 0)))
         _flush(producer)
         producer.close()
 
-    def _send(self, producer: KafkaProducer, lines: Iterator[tuple[bytes, bytes]]) -> None:
+    def _new_producer(self) -> KafkaProducer:
+        return KafkaProducer(
+            bootstrap_servers=self._bootstrap, linger_ms=5, enable_idempotence=True, delivery_timeout_ms=300_000
+        )
+
+    def _send(self, producer: KafkaProducer, partitions: int, lines: Iterator[tuple[bytes, bytes]]) -> None:
         for key, line in lines:
-            producer.send(self.topic, line, key=key, partition=KEYS.index(key) % self.partitions)
+            producer.send(self.topic, line, key=key, partition=KEYS.index(key) % partitions)
             self.fed += 1
 
 
