@@ -2,10 +2,13 @@
 
 import asyncio
 import json
+import threading
+import weakref
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 import structlog
@@ -14,12 +17,16 @@ from tests.columns_of import records_of
 from tests.fakes import FakeProducer
 from tests.kafka_broker import free_port
 from tests.parsing.checkpoints import write_small
+from tests.redis_server import ForeignRedis, RedisServer
 from worker.assembly import Assembly, app_settings, assemble, envelope_of
+from worker.cache.store import TemplateStore
 from worker.cli import checks
 from worker.errors import WrongModel, WrongSettings
+from worker.knowledge import Knowledge
 from worker.metrics import Metrics
-from worker.parsing.checkpoint import KNOWN, checkpoint_version, prompt_folder
+from worker.parsing.checkpoint import FIELDS, KNOWN, checkpoint_version, prompt_folder
 from worker.parsing.known import write_known
+from worker.parsing.parser import EncoderParser
 from worker.parsing.templates import Template
 from worker.settings import Settings, Source
 from worker.transport.outlet import Direct
@@ -114,11 +121,11 @@ async def test_sources_of_one_scope_share_templates() -> None:
     shared = [{**SHOP, "name": name, "topics": (name,), "template_scope": "common"} for name in ("a", "b")]
     async with AsyncExitStack() as stack:
         assembly, failures = await opened(stack, settings(SHOP, *shared))
-        misses = {name: pipeline.path.misses for name, pipeline in assembly.pipelines.items()}
+        misses = {name: pipeline.parts.path.misses for name, pipeline in assembly.pipelines.items()}
         assert list(misses) == ["shop", "a", "b"]
         assert misses["a"] is misses["b"]
         assert misses["a"] is not misses["shop"]
-        assert (assembly.parser_version, failures) == ("none", [])
+        assert (assembly.knowledge.parser_version, failures) == ("none", [])
 
 
 async def test_sources_share_the_small_networks() -> None:
@@ -127,7 +134,7 @@ async def test_sources_share_the_small_networks() -> None:
     sources = [{**SHOP, **asking, "name": name, "topics": (name,)} for name in "ab"]
     async with AsyncExitStack() as stack:
         assembly, _ = await opened(stack, settings(*sources))
-        first, other = (assembly.pipelines[name].path for name in "ab")
+        first, other = (assembly.pipelines[name].parts.path for name in "ab")
         assert first._fields is not None
         assert other._fields is not None
         assert first._fields is not other._fields
@@ -143,7 +150,7 @@ async def test_parameters_are_attributes_where_that_is_set(*, is_wanted: bool) -
     its = settings(source, output={"parameter_attributes": is_wanted})
     async with AsyncExitStack() as stack:
         assembly, _ = await opened(stack, its)
-        path = assembly.pipelines["shop"].path
+        path = assembly.pipelines["shop"].parts.path
         path.misses.cache.add(Template.from_text("took <*> s"))
         records = records_of([b"took 5 s"])
         written = await path.write(envelope_of(its.sources["shop"], its).open(records).texts, records.timestamp)
@@ -170,7 +177,7 @@ async def test_an_error_beside_the_path_stops_the_process(monkeypatch: pytest.Mo
         await asyncio.sleep(0)
         raise RuntimeError("broken")
 
-    monkeypatch.setattr(Assembly, "_listen", listen)
+    monkeypatch.setattr(Knowledge, "_listen", listen)
     async with AsyncExitStack() as stack:
         _, failures = await opened(stack, settings(redis={"url": f"redis://127.0.0.1:{free_port()}/0"}))
         async with asyncio.timeout(10):
@@ -196,9 +203,9 @@ async def test_a_source_is_parsed_under_its_prompt(tmp_path: Path) -> None:
     )
     async with AsyncExitStack() as stack:
         assembly, failures = await opened(stack, its)
-        versions = {name: assembly.version_of(source) for name, source in its.sources.items()}
+        versions = {name: assembly.knowledge.version_of(source) for name, source in its.sources.items()}
         assert versions == {"shop": checkpoint_version(tmp_path, "mail"), "plain": checkpoint_version(tmp_path)}
-        prompts = {name: pipeline.path.misses.prompt for name, pipeline in assembly.pipelines.items()}
+        prompts = {name: pipeline.parts.path.misses.prompt for name, pipeline in assembly.pipelines.items()}
         assert (prompts, failures) == ({"shop": "mail", "plain": None}, [])
 
 
@@ -222,3 +229,134 @@ def test_sources_that_cannot_be_told_apart_are_refused() -> None:
     """A worker is not made where two sources claim a topic."""
     with pytest.raises(WrongSettings):
         assemble(settings(SHOP, {**SHOP, "name": "other"}))
+
+
+async def test_a_reload_keeps_what_is_set_alike(tmp_path: Path) -> None:
+    """Model, caches, and what `auto` found out of headers and envelopes stay; the path itself is new."""
+    write_small(tmp_path)
+    model = {"path": str(tmp_path), "device": "cpu"}
+    auto = {**SHOP, "header": ("auto",), "envelope": "auto"}
+    async with AsyncExitStack() as stack:
+        before, _ = await opened(stack, settings(auto, model=model))
+        parts, knowledge = before.pipelines["shop"].parts, before.knowledge
+        await before.reload(settings({**auto, "resource": {"a": "b"}}, model=model, multiline={"seconds": 5.0}))
+        new = before.pipelines["shop"].parts
+        assert before.knowledge is knowledge
+        assert new.path is not parts.path
+        assert (new.path.finder, new.envelope) == (parts.path.finder, parts.envelope)
+        assert new.max_wait_seconds == 5.0
+        await before.reload(settings({**auto, "zone": "Europe/Paris"}, model=model))
+        assert before.pipelines["shop"].parts.path.finder is not new.path.finder
+        assert before.pipelines["shop"].parts.envelope is not new.envelope
+
+
+async def test_templates_of_the_same_version_outlive_a_reload(tmp_path: Path) -> None:
+    """Caches that are made anew inherit them, but for those that settings gave names; of another version none."""
+    model = {"path": str(write_small(tmp_path / "a")), "device": "cpu"}
+    named = {**SHOP, "parameter_names": {"took <*> s": ("duration",)}}
+    async with AsyncExitStack() as stack:
+        assembly, _ = await opened(stack, settings(named, model=model))
+        for text in ("took <*> s", "user <*> left"):
+            assembly.knowledge.misses["shop"].cache.add(Template.from_text(text))
+        parser = assembly.knowledge.model
+        await assembly.reload(settings(model=model, cache={"max_templates": 500}))
+        assert [one.text for one in assembly.knowledge.misses["shop"].cache.templates()] == ["user <*> left"]
+        assert assembly.knowledge.model is parser
+        await assembly.reload(settings(model={**model, "path": str(write_small(tmp_path / "b", seed=2))}))
+        assert assembly.knowledge.model is not parser
+        assert assembly.knowledge.misses["shop"].cache.templates() == []
+
+
+@pytest.mark.redis
+async def test_a_new_redis_gets_what_the_worker_knows(
+    redis_server: RedisServer | ForeignRedis, breakable_redis: RedisServer
+) -> None:
+    """Other workers of the new one find it there; what the old one heard last is known too."""
+    source, group = {**SHOP, "template_scope": f"shop-{uuid4().hex}"}, {"timeout_seconds": 10.0}
+    async with AsyncExitStack() as stack:
+        assembly, failures = await opened(stack, settings(source, redis={"url": redis_server.url, **group}))
+        other = TemplateStore.connect(redis_server.url, parser_version="none")
+        await other.load(source["template_scope"])
+        await other.publish(source["template_scope"], [(Template.from_text("user <*> left"), 1)])
+        await other.close()
+        await assembly.reload(settings(source, redis={"url": breakable_redis.url, **group}))
+        other = TemplateStore.connect(breakable_redis.url, parser_version="none")
+        assert [one.text for one in await other.load(source["template_scope"])] == ["user <*> left"]
+        await other.close()
+        assert failures == []
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"model": {"path": "/no/such/folder"}}, "no/such"),
+        ({"prompt": "no-such"}, "sources.shop.prompt: .*it has none"),
+        ({"taught": b"broken"}, "fields"),
+    ],
+)
+async def test_a_reload_that_fails_changes_nothing(tmp_path: Path, wrong: dict[str, Any], said: str) -> None:
+    """What was opened on the way is closed, and the worker's parts are the ones from before."""
+    model = {"path": str(write_small(tmp_path / "a")), "device": "cpu"}
+    new = {"path": str(write_small(tmp_path / "b", seed=2)), "device": "cpu"}
+    source = {**SHOP, **({"prompt": wrong["prompt"]} if "prompt" in wrong else {})}
+    if "taught" in wrong:
+        source |= {"prompt": "mail", "fields": ("user",)}
+        folder = prompt_folder(tmp_path / "b", "mail")
+        folder.mkdir(parents=True)
+        (folder / FIELDS).write_bytes(wrong["taught"])
+    async with AsyncExitStack() as stack:
+        assembly, failures = await opened(stack, settings(model=model))
+        before = (assembly.settings, assembly.knowledge, assembly.pipelines["shop"].parts)
+        with pytest.raises(WrongModel, match=said):
+            await assembly.reload(settings(source, model=wrong.get("model", new)))
+        assert (assembly.settings, assembly.knowledge, assembly.pipelines["shop"].parts) == before
+        assert assembly.knowledge.model is not None
+        assert await assembly.knowledge.model.batcher.templates([b"took 5 s"]) is not None
+        assert failures == []
+
+
+async def test_a_checkpoint_that_changes_while_it_is_read_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Weights of one and labels of another would carry the name of one of them."""
+    write_small(tmp_path)
+    load = EncoderParser.load
+
+    def loaded(path: str, **options: Any) -> EncoderParser:
+        parser = load(path, **options)
+        write_small(tmp_path, seed=2)
+        return parser
+
+    monkeypatch.setattr(EncoderParser, "load", loaded)
+    async with AsyncExitStack() as stack:
+        with pytest.raises(WrongModel, match="changed while it was read"):
+            await opened(stack, settings(model={"path": str(tmp_path), "device": "cpu"}))
+
+
+@pytest.mark.redis
+async def test_reloads_leave_nothing_behind(tmp_path: Path, redis_server: RedisServer | ForeignRedis) -> None:
+    """After many of them there are as many tasks, threads and files as after the first, and one parser."""
+    folders = [str(write_small(tmp_path / str(seed), seed=seed)) for seed in (1, 2)]
+    parsers = list[weakref.ref[EncoderParser]]()
+
+    def left() -> tuple[int, int, int]:
+        return len(asyncio.all_tasks()), threading.active_count(), len(list(Path("/proc/self/fd").iterdir()))
+
+    async with AsyncExitStack() as stack:
+        its = [
+            settings(model={"path": folder, "device": "cpu"}, redis={"url": redis_server.url, "timeout_seconds": 10.0})
+            for folder in folders
+        ]
+        assembly, failures = await opened(stack, its[0])
+        for number in range(1, 23):
+            model = assembly.knowledge.model
+            assert model is not None
+            assert await model.batcher.templates([b"took 5 s"]) is not None
+            parsers.append(weakref.ref(model.parser))
+            del model
+            if number == 2:
+                before = left()
+            await assembly.reload(its[number % 2])
+        assert [parser() for parser in parsers] == [None] * 22
+        assert failures == []
+        assert all(now <= then for now, then in zip(left(), before, strict=True))

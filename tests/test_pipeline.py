@@ -26,7 +26,7 @@ from worker.metrics import Metrics
 from worker.parsing.microbatch import MicroBatcher
 from worker.parsing.parser import Prompts
 from worker.parsing.templates import Template
-from worker.pipeline import Outputs, Pipeline, RecordCounts, SourcePath
+from worker.pipeline import Outputs, Parts, Pipeline, RecordCounts, SourcePath
 from worker.transport.batches import FetchedBatch, TopicPartition
 from worker.transport.outlet import Direct
 from worker.transport.positions import Position
@@ -105,6 +105,11 @@ class Bench:
             while not true():  # noqa: ASYNC110 - a turn of the loop, not a poll
                 await asyncio.sleep(0)
 
+    def reload(self, **changes: Any) -> None:
+        """Exchange the parts for others, set alike but for `changes`."""
+        joiner = Joiner(limits=Limits(max_seconds=60.0), multiline=True)
+        self.pipeline.exchange(replace(self.pipeline.parts, joiner=joiner, **changes))
+
     async def drain(self) -> None:
         """Finish the partition."""
         await self.pipeline.drain(frozenset({PARTITION}))
@@ -164,15 +169,18 @@ async def bench(
         resource={"service.name": "shop"},
         event_format=event_format,
     )
-    pipeline = Pipeline(
+    parts = Parts(
         path=path,
         envelope=Envelope(envelope, max_record_bytes=max_record_bytes),
         joiner=Joiner(limits=Limits(max_seconds=wait_seconds), multiline=multiline),
         outputs=outputs or Outputs(topic="events", dead_letter_topic="dead"),
+        max_wait_seconds=wait_seconds,
+    )
+    pipeline = Pipeline(
+        parts,
         outlet=Direct(producer.as_producer),
         metrics=metrics,
         fail=failures.append,
-        max_wait_seconds=wait_seconds,
     )
     yield Bench(pipeline=pipeline, producer=producer, parser=parser, failures=failures, metrics=metrics)
     await model.close()
@@ -579,3 +587,104 @@ def test_everything_is_accounted_for(batches: list[list[Sent]], multiline: bool)
         }
 
     asyncio.run(run())
+
+
+@settings(max_examples=60)
+@given(
+    batches=st.lists(st.tuples(st.lists(_RECORDS, min_size=1, max_size=12), st.integers(0, 3)), max_size=5),
+    is_awaited=st.booleans(),
+)
+def test_reloads_change_nothing_but_what_they_say(batches: list[tuple[list[Sent], int]], is_awaited: bool) -> None:
+    """Whatever waits between batches while the parts are exchanged, the same events come, and the same is read again.
+
+    Held-back lines go over to the new parts, or are opened again; a partition in which nothing comes has them too.
+    """
+
+    async def run(*, reloads: bool) -> tuple[list[dict[str, Any]], Position | None, RecordCounts]:
+        async with bench(multiline=True, unparsable=b"boom", outputs=outputs(max_line_bytes=50)) as it:
+            offset = 0
+            for records, kind in batches:
+                if kind and reloads:
+                    it.reload(**({"envelope": Envelope("raw")} if kind == 3 else {}))
+                    if is_awaited:
+                        await it.pipeline.settle_in()
+                await it.take(records, offset=offset)
+                offset += len(records)
+            await it.drain()
+            assert it.failures == []
+            events = it.events
+            for event in events:
+                del event["observed_timestamp"], event["attributes"]["logloom.cache"]
+            return events, it.position, it.counts
+
+    assert asyncio.run(run(reloads=True)) == asyncio.run(run(reloads=False))
+
+
+async def test_a_batch_in_work_is_finished_as_it_was_begun() -> None:
+    """The next one of its partition has the new parts, in whole; so has at once a partition with nothing in work."""
+    async with bench() as it:
+        other = TopicPartition("raw", 4)
+        await it.take(lines(b"idle 1"), partition=other)
+        it.parser.may_answer.clear()
+        batch = asyncio.create_task(it.take(lines(b"took 1 ms"), offset=10))
+        await it.until(lambda: b"took 1 ms" in it.parser.asked)
+        path = SourcePath(
+            name="shop",
+            finder=HeaderFinder(["<Level> <Content>"], zone="UTC", source="shop"),
+            misses=it.pipeline.parts.path.misses,
+            parser_version="rules-2",
+            resource={},
+        )
+        it.reload(path=path)
+        settling = asyncio.create_task(it.pipeline.settle_in())
+        await it.take(lines(b"WARN idle 2"), offset=1, partition=other)
+        assert not settling.done()
+        it.parser.may_answer.set()
+        await asyncio.gather(batch, settling)
+        await it.take(lines(b"WARN took 2 ms"), offset=11)
+        await it.pipeline.drain(frozenset({PARTITION, other}))
+        told = {event["body"]: (event["attributes"]["logloom.parser"], event["resource"]) for event in it.events}
+        assert told == {
+            "idle 1": ("rules-1", {"service.name": "shop"}),
+            "took 1 ms": ("rules-1", {"service.name": "shop"}),
+            "idle 2": ("rules-2", {}),
+            "took 2 ms": ("rules-2", {}),
+        }
+
+
+async def test_lines_that_wait_are_opened_by_one_envelope() -> None:
+    """A trace whose head was held back by the former envelope is joined and written by the new one alone."""
+    async with bench(multiline=True) as it:
+        await it.take(lines(b'{"message":"error: boom 1"}', key=b"a"))
+        assert it.bodies == []
+        it.reload(envelope=Envelope("json"))
+        await it.pipeline.settle_in()
+        assert it.bodies == []
+        await it.take(lines(b'{"message":"\\tat A.b(A.java:1)"}', b'{"message":"next 1"}', key=b"a"), offset=1)
+        await it.take(lines(b'{"message":"next 2"}', key=b"a"), offset=3)
+        await it.drain()
+        assert it.bodies[0] == "error: boom 1\n\tat A.b(A.java:1)"
+        assert it.counts.read == it.counts.records_in_events + it.counts.returned
+
+
+@pytest.mark.parametrize(
+    ("envelope", "said", "counted"),
+    [
+        ("json", 0, {"dead": 1, "unpacked": 0, "returned": 0}),
+        ("otlp", 2, {"dead": 0, "unpacked": 1, "returned": 0}),
+    ],
+)
+async def test_what_the_new_envelope_makes_of_waiting_lines_is_accounted_for(
+    envelope: str, said: int, counted: dict[str, int]
+) -> None:
+    """One that can't be opened any more is a dead letter; one that holds several raw logs counts as several."""
+    logs = [{"body": {"stringValue": f"took {number} ms"}} for number in range(2)]
+    held = json.dumps({"resourceLogs": [{"scopeLogs": [{"logRecords": logs}]}], "of": "error"}).encode()
+    async with bench(multiline=True) as it:
+        await it.take(lines(held if envelope == "otlp" else b"error: boom", key=b"a"))
+        assert (it.bodies, it.pipeline.records_in_flight) == ([], 1)
+        it.reload(envelope=Envelope(envelope))
+        await it.pipeline.settle_in()
+        await it.drain()
+        assert (len(it.bodies), it.pipeline.records_in_flight) == (said, 0)
+        assert {name: getattr(it.counts, name) for name in counted} == counted

@@ -1,35 +1,28 @@
 """Puts a worker together from its settings: which object gets which. No logic of its own."""
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Coroutine, Mapping
+import time
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import partial
 from typing import Any
 
 import structlog
 
-from worker.announcing import Announcer
 from worker.app import AppSettings, Fail, WorkerApp
-from worker.cache.misses import Misses
-from worker.cache.store import TemplateStore
-from worker.cache.templates import TemplateCache
+from worker.cache.calls import ALL_SCOPES, Calls
 from worker.codec.envelopes import AUTO, PRESETS, Envelope
 from worker.codec.header_finder import HeaderFinder
 from worker.codec.multiline import Joiner, Limits
-from worker.errors import StoreUnavailable, WrongModel
 from worker.health import HealthServer
-from worker.logs import log_stacks
+from worker.knowledge import Knowledge, SharedNetworks
 from worker.metrics import Metrics
-from worker.parsing.asking import Asker
 from worker.parsing.checkpoint import taught_fields
-from worker.parsing.fields import SHIPPED, FieldReader
+from worker.parsing.fields import FieldReader
 from worker.parsing.headers import format_of
-from worker.parsing.message_types import Typer
-from worker.parsing.microbatch import MicroBatcher
-from worker.parsing.parser import EncoderParser
-from worker.parsing.stream import Stream
-from worker.pipeline import Outputs, Pipeline, SourcePath
+from worker.pipeline import Outputs, Parts, Pipeline, SourcePath
+from worker.reloading import Reloader
 from worker.settings import Settings, Source
 from worker.transport.batches import TopicPartition
 from worker.transport.outlet import Outlet
@@ -41,8 +34,8 @@ _log = structlog.get_logger(__name__)
 
 #: How often gauges that nobody pushes are read.
 _GAUGE_SECONDS = 1.0
-#: The parser's version in events where no model is used.
-_NO_PARSER = "none"
+#: How far the clocks of this machine and of Redis may lie apart: calls to reload from before the start need no reload.
+_CLOCKS_DIFFER_SECONDS = 10.0
 
 
 def app_settings(settings: Settings) -> AppSettings:
@@ -106,221 +99,157 @@ def envelope_of(source: Source, settings: Settings) -> Envelope:
     )
 
 
-class SharedNetworks:
-    """The small networks beside the model: each is loaded with the first source that asks, once for all sources."""
-
-    @cached_property
-    def typer(self) -> Typer:
-        """Tell the types that were taught. Raises WrongModel."""
-        return Typer.load()
-
-    @cached_property
-    def asker(self) -> Asker:
-        """Find fields in words. Raises WrongModel."""
-        return Asker.load(SHIPPED)
-
-
 @dataclass(slots=True, kw_only=True)
 class Assembly:
     """A worker's parts while it runs."""
 
     settings: Settings
     metrics: Metrics
+    calls: Calls = field(default_factory=Calls)
     networks: SharedNetworks = field(default_factory=SharedNetworks)
     pipelines: dict[str, Pipeline] = field(default_factory=dict)
-    parser: EncoderParser | None = None
-    store: TemplateStore | None = None
-    model: MicroBatcher | None = None
-
-    @property
-    def parser_version(self) -> str:
-        """Name the parser that is loaded."""
-        return _NO_PARSER if self.parser is None else self.parser.version
-
-    def version_of(self, source: Source) -> str:
-        """Tell what decides the templates of `source`: the parser under its prompt. Events say so.
-
-        Raises:
-            WrongModel: the checkpoint has no such prompt.
-
-        """
-        if self.parser is None:
-            return _NO_PARSER
-        try:
-            return self.parser.version_of(source.prompt)
-        except WrongModel as exc:
-            raise WrongModel(f"sources.{source.name}.prompt: {exc}") from exc
+    knowledge: Knowledge = field(init=False)
+    _producer: RecordBatchProducer = field(init=False)
+    _fail: Fail = field(init=False)
 
     async def open(self, stack: AsyncExitStack, producer: RecordBatchProducer, outlet: Outlet, fail: Fail) -> None:
         """Load the model, connect to Redis, warm the caches, and make a pipeline per source."""
-        model = self.settings.model
-        if model.path is not None:
-            self.parser = await asyncio.to_thread(
-                EncoderParser.load,
-                model.path,
-                device=model.device,
-                dtype=model.dtype,
-                max_batch_tokens=model.max_batch_tokens,
-                signature_key=model.signature_key,
-            )
-            self.parser.on_halved = self.metrics.halved
-            self.model = MicroBatcher(
-                self.parser,
-                max_tokens=model.max_batch_tokens,
-                max_rows=model.max_rows,
-                deadline_seconds=model.deadline_ms / 1000,
-                timeout_seconds=model.timeout_seconds,
-                on_micro_batch=self.metrics.micro_batch,
-                on_hang=log_stacks,
-            )
-            stack.push_async_callback(self.model.close)
-        self.metrics.describe_build(parser=self.parser_version)
-        versions = {source.scope: self.version_of(source) for source in self.settings.sources.values()}
-        self.store = self._connect(versions)
-        if self.store is not None:
-            stack.push_async_callback(self.store.close)
-        misses = {
-            scope: self._misses(scope, producer)
-            for scope in {source.scope for source in self.settings.sources.values()}
-        }
-        for of_scope in misses.values():
-            await self._warm_up(of_scope)
-        for source in self.settings.sources.values():
-            self.pipelines[source.name] = self._pipeline(source, misses[source.scope], outlet, fail)
-        if self.store is not None:
-            _keep_running(stack, self._listen(self.store, misses), fail)
+        self._producer, self._fail = producer, fail
+        self.knowledge = self._knowledge_of(self.settings)
+        await self.knowledge.open()
+        stack.push_async_callback(self._close)
+        self.metrics.describe_build(parser=self.knowledge.parser_version)
+        for name, parts in self._parts(self.settings, self.knowledge).items():
+            self.pipelines[name] = Pipeline(parts, outlet=outlet, metrics=self.metrics, fail=fail)
+        self.knowledge.listen(fail)
 
-    def _connect(self, versions: Mapping[str, str]) -> TemplateStore | None:
-        redis = self.settings.redis
-        if redis.address is None:
-            return None
-        return TemplateStore.connect(
-            redis.address,
-            tls=redis.tls,
-            prefix=redis.prefix,
-            parser_version=self.parser_version,
-            scope_versions=versions,
-            connect_timeout_seconds=redis.connect_timeout_seconds,
-            timeout_seconds=redis.timeout_seconds,
-            max_connections=redis.max_connections,
-            max_pending=redis.max_pending_templates,
-        )
+    async def reload(self, settings: Settings) -> None:
+        """Build what `settings` say beside what there is, and exchange both between two batches of each partition.
 
-    def _misses(self, scope: str, producer: RecordBatchProducer) -> Misses:
-        sources = [source for source in self.settings.sources.values() if source.scope == scope]
-        names = {template: names for source in sources for template, names in source.parameter_names.items()}
-        types = sources[0].types  # as the prompt
-        cache = TemplateCache(
-            max_templates=self.settings.cache.max_templates,
-            max_fingerprints=self.settings.cache.max_fingerprints,
-            parameter_names=names,
-            typer=None if types is None else self.networks.typer.asking(types),
-        )
-        return Misses(
-            cache=cache,
-            store=self.store,
-            model=self.model,
-            scope=scope,
-            prompt=sources[0].prompt,  # settings have made sure that it is that of all
-            stream=self._stream(sources[0].prompt, names),
-            announce=None
-            if self.settings.output.templates_topic is None
-            else Announcer(
-                producer=producer,
-                topic=self.settings.output.templates_topic,
-                source=scope,
-                parser_version=self.version_of(sources[0]),
-            ),
-            on_store_error=self.metrics.redis_failed,
-        )
+        Raises:
+            LogloomError: it can't be built; then nothing has changed.
 
-    def _field_reader(self, source: Source) -> FieldReader:
-        """Find fields in words, by what the source's prompt was taught where it was. Raises WrongModel."""
-        taught = taught_fields(self.settings.model.path, source.prompt)
-        return FieldReader(self.networks.asker, source.fields, taught=taught)
-
-    def _stream(self, prompt: str | None, pinned: Collection[str]) -> Stream | None:
-        """Make what the misses of a scope settle with; templates whose parameters a person named are pinned."""
-        settings = self.settings.stream
-        if self.parser is None or not settings.enabled:
-            return None
-        return Stream(
-            self.parser,
-            prompt=prompt,
-            max_candidates=settings.max_candidates,
-            max_characters=settings.max_characters,
-            pinned=pinned,
-        )
-
-    async def _warm_up(self, misses: Misses) -> None:
+        """
+        former = knowledge = self.knowledge
+        if not await asyncio.to_thread(former.fits, settings):
+            knowledge = self._knowledge_of(settings)
+            await knowledge.open(former)
         try:
-            templates = await misses.warm_up()
-        except StoreUnavailable as exc:
-            self.metrics.redis_failed("load")
-            _log.warning("Redis does not answer; starting with an empty cache", scope=misses.scope, error=str(exc))
-        else:
-            _log.info("templates loaded from Redis", scope=misses.scope, templates=templates)
+            parts = await asyncio.to_thread(self._parts, settings, knowledge)
+        except BaseException:
+            if knowledge is not former:
+                await knowledge.close(heir=former)
+            raise
+        self.settings, self.knowledge = settings, knowledge
+        for name, pipeline in self.pipelines.items():
+            pipeline.exchange(parts[name])
+        try:
+            await asyncio.gather(*(pipeline.settle_in() for pipeline in self.pipelines.values()))
+        except Exception as exc:  # noqa: BLE001 - half of it is in force: as if a batch had failed
+            self._fail(exc)
+        finally:
+            if knowledge is not former:
+                await former.close(heir=knowledge)
+                knowledge.listen(self._fail)
+        self.metrics.describe_build(parser=knowledge.parser_version)
 
-    async def _listen(self, store: TemplateStore, misses: Mapping[str, Misses]) -> None:
-        """Learn what other workers find as they find it."""
-        async for scope, news in store.listen(misses.keys()):
-            try:
-                await misses[scope].receive(news)
-            except StoreUnavailable:
-                self.metrics.redis_failed("restore")  # what Redis lost waits in the store and goes along later
+    async def _close(self) -> None:
+        await self.knowledge.close()
 
-    def _pipeline(self, source: Source, misses: Misses, outlet: Outlet, fail: Fail) -> Pipeline:
-        settings = self.settings
-        multiline = settings.multiline
+    def _knowledge_of(self, settings: Settings) -> Knowledge:
+        return Knowledge(
+            settings=settings,
+            metrics=self.metrics,
+            networks=self.networks,
+            producer=self._producer,
+            calls=self.calls,
+        )
+
+    def _parts(self, settings: Settings, knowledge: Knowledge) -> dict[str, Parts]:
+        """Make what the batches of each source are processed with. Raises WrongModel and WrongSettings."""
+        return {name: self._parts_of(source, settings, knowledge) for name, source in settings.sources.items()}
+
+    def _parts_of(self, source: Source, settings: Settings, knowledge: Knowledge) -> Parts:
+        multiline, output = settings.multiline, settings.output
         is_joined = multiline.enabled if source.multiline is None else source.multiline
         path = SourcePath(
             name=source.name,
-            finder=HeaderFinder(source.header, zone=source.zone, source=source.name),
-            misses=misses,
-            parser_version=self.version_of(source),
+            finder=self._finder_of(source),
+            misses=knowledge.misses[source.scope],
+            parser_version=knowledge.version_of(source),
             resource=source.resource,
-            event_format=settings.output.format,
-            template_attribute=settings.output.template_attribute,
-            has_parameter_attributes=settings.output.parameter_attributes,
-            fields=self._field_reader(source) if source.fields else None,
+            event_format=output.format,
+            template_attribute=output.template_attribute,
+            has_parameter_attributes=output.parameter_attributes,
+            fields=self._field_reader(source, settings) if source.fields else None,
         )
         limits = Limits(max_lines=multiline.max_lines, max_bytes=multiline.max_bytes, max_seconds=multiline.seconds)
         outputs = Outputs(
-            topic=settings.output.topic,
-            dead_letter_topic=settings.output.dead_letter_topic,
-            compression=settings.output.compression,
-            max_batch_bytes=settings.output.max_batch_bytes,
+            topic=output.topic,
+            dead_letter_topic=output.dead_letter_topic,
+            compression=output.compression,
+            max_batch_bytes=output.max_batch_bytes,
             max_line_bytes=settings.limits.max_line_bytes,
         )
-        return Pipeline(
+        return Parts(
             path=path,
-            envelope=envelope_of(source, settings),
+            envelope=self._envelope_of(source, settings),
             joiner=Joiner(limits=limits, multiline=is_joined, by_record=settings.kafka.delivery == "exactly-once"),
             outputs=outputs,
-            outlet=outlet,
-            metrics=self.metrics,
-            fail=fail,
             max_wait_seconds=multiline.seconds,
         )
 
+    def _finder_of(self, source: Source) -> HeaderFinder:
+        """Make the source's header finder, or keep the one that is set alike: `auto` has found something out."""
+        pipeline, before = self.pipelines.get(source.name), self.settings.sources[source.name]
+        if pipeline is not None and (source.header, source.zone) == (before.header, before.zone):
+            return pipeline.parts.path.finder
+        return HeaderFinder(source.header, zone=source.zone, source=source.name)
 
-def assemble(settings: Settings) -> WorkerApp:
-    """Make the worker that `settings` describe. Raises WrongSettings."""
+    def _envelope_of(self, source: Source, settings: Settings) -> Envelope:
+        """Make the source's envelope, or keep the one that is set alike, as the header finder."""
+        pipeline, before = self.pipelines.get(source.name), self.settings.sources[source.name]
+        is_alike = _asked_of_envelope(source, settings) == _asked_of_envelope(before, self.settings)
+        return pipeline.parts.envelope if pipeline is not None and is_alike else envelope_of(source, settings)
+
+    def _field_reader(self, source: Source, settings: Settings) -> FieldReader:
+        """Find fields in words, by what the source's prompt was taught where it was. Raises WrongModel."""
+        taught = taught_fields(settings.model.path, source.prompt)
+        return FieldReader(self.networks.asker, source.fields, taught=taught)
+
+
+def _asked_of_envelope(source: Source, settings: Settings) -> tuple[object, ...]:
+    """Give the settings that make an envelope what it is."""
+    fields = source.message_field, source.timestamp_field, source.level_field
+    return source.envelope, fields, source.header, source.zone, source.encoding, settings.limits.max_record_bytes
+
+
+def assemble(settings: Settings, reloader: Reloader | None = None) -> WorkerApp:
+    """Make the worker that `settings` describe; `reloader` has it take others later. Raises WrongSettings."""
     metrics = Metrics(sources=settings.sources)
+    began_ms = int((time.time() - _CLOCKS_DIFFER_SECONDS) * 1000)
 
     @asynccontextmanager
     async def pipelines(
         producer: RecordBatchProducer, outlet: Outlet, fail: Fail
     ) -> AsyncIterator[Mapping[str, Pipeline]]:
         assembly = Assembly(settings=settings, metrics=metrics)
+        if reloader is not None:
+            assembly.calls = Calls(hear=partial(_ask, reloader), since_ms=began_ms)
         async with AsyncExitStack() as stack:
             await _serve_health(stack, settings, metrics, app)
             await assembly.open(stack, producer, outlet, fail)
             _keep_running(stack, _watch(app, assembly), fail)
+            if reloader is not None:
+                _keep_running(stack, reloader.run(assembly.reload, metrics), fail)
             yield assembly.pipelines
 
     app = WorkerApp(app_settings(settings), pipelines)
     return app
+
+
+def _ask(reloader: Reloader, scope: str) -> None:
+    reloader.ask(f"a call to {'all scopes' if scope == ALL_SCOPES else f'scope {scope}'}")
 
 
 def _keep_running(stack: AsyncExitStack, work: Coroutine[Any, Any, None], fail: Fail) -> None:
@@ -367,6 +296,6 @@ async def _watch(app: WorkerApp, assembly: Assembly) -> None:
         known = set(lag)
         assembly.metrics.in_flight(sum(pipeline.batches_in_flight for pipeline in assembly.pipelines.values()))
         assembly.metrics.tasks(len(asyncio.all_tasks()))
-        if assembly.store is not None:
-            assembly.metrics.redis_pending(assembly.store.pending)
+        if (store := assembly.knowledge.store) is not None:
+            assembly.metrics.redis_pending(store.pending)
         await asyncio.sleep(_GAUGE_SECONDS)

@@ -71,6 +71,11 @@ class LogStream(logging.StreamHandler[TextIO]):
             (_, _, event), oldest = self._seen.popitem(last=False)
             self._tell(event, oldest)
 
+    def mask(self, secrets: Collection[str]) -> None:
+        """Mask `secrets` too from now on."""
+        if isinstance(self.formatter, _MaskingFormatter):
+            self.formatter.mask(secrets)
+
     def flush_repeats(self) -> None:
         """Tell of everything that was held back, at the end of the process."""
         self._close_intervals(float("inf"))
@@ -192,9 +197,14 @@ class _MaskingFormatter(structlog.stdlib.ProcessorFormatter):
 
     def __init__(self, *, secrets: Collection[str], **options: object) -> None:
         super().__init__(**options)  # type: ignore[arg-type]  # handed on as they are
+        self._secrets: list[str] = []
+        self.mask(secrets)
+
+    def mask(self, secrets: Collection[str]) -> None:
+        """Mask `secrets` beside those that are masked already."""
         written = {form for secret in secrets if secret for form in (secret, json.dumps(secret)[1:-1])}
         # The longest first: one secret may be part of another.
-        self._secrets = sorted(written, key=len, reverse=True)
+        self._secrets = sorted({*self._secrets, *written}, key=len, reverse=True)
 
     def format(self, record: logging.LogRecord) -> str:
         line = super().format(record)

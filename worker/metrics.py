@@ -21,6 +21,8 @@ from worker.errors import BadInput
 
 #: Every reason of a dead letter.
 REASONS = tuple(sorted(error.reason for error in BadInput.__subclasses__()))
+#: What becomes of a reload: the new state is in force, or everything stays as it is.
+RELOADS = RELOAD_DONE, RELOAD_REFUSED = ("done", "refused")
 #: How the tiers of `Matches.tier` that are hits are called.
 HIT_TIERS = {TIER_FINGERPRINT: "fingerprint", TIER_INDEX: "index", TIER_STORE: "store"}
 
@@ -122,6 +124,9 @@ class Metrics:
         self._templates = gauge("templates", "Templates in this worker's memory.", "source")
         self._batches_in_flight = gauge("batches_in_flight", "Record batches being worked on.")
         self._tasks = gauge("tasks", "Tasks of the event loop.")
+        self._reloads = counter("reloads_total", "Reloads that were asked for, by what became of them.", "outcome")
+        for outcome in RELOADS:
+            self._reloads.labels(outcome)
         self._build = Info("logloom_build", "What runs here.", registry=registry)
         self.describe_build(parser="")
         for source in sources:
@@ -143,6 +148,10 @@ class Metrics:
         """Say which version runs, and which parser it has loaded."""
         self._build.info({"version": __version__, "parser": parser})
 
+    def reloaded(self, outcome: str) -> None:
+        """Count a reload; `outcome` is one of RELOADS."""
+        self._reloads.labels(outcome).inc()
+
     def fetched(
         self, source: str, topic: str, *, records: int, size_bytes: int, tombstones: int = 0, unpacked: int = 0
     ) -> None:
@@ -151,6 +160,10 @@ class Metrics:
         self._records.labels(source, topic).inc(records)
         self._record_bytes.labels(source, topic).inc(size_bytes)
         self._tombstones.labels(source, topic).inc(tombstones)
+        self._unpacked.labels(source, topic).inc(unpacked)
+
+    def reopened(self, source: str, topic: str, *, unpacked: int) -> None:
+        """Count raw logs beside those that a record was read with: another envelope found more in it."""
         self._unpacked.labels(source, topic).inc(unpacked)
 
     def looked_up(self, source: str, tiers: npt.NDArray[np.uint8]) -> None:

@@ -73,7 +73,7 @@ class SourcePath:
     ) -> None:
         self.name = name
         self.misses = misses
-        self._finder = finder
+        self.finder = finder
         self._parser_version = parser_version
         self._resource = resource
         self._event_format = event_format
@@ -98,8 +98,8 @@ class SourcePath:
 
         `record_time_ms`, (n,), settles timestamps that name no year.
         """
-        headers = self._finder.split(texts, record_time_ms)
-        writer = self._writer_of(self._finder.formats)
+        headers = self.finder.split(texts, record_time_ms)
+        writer = self._writer_of(self.finder.formats)
         with self.misses.cache.in_use():
             matches = self.misses.cache.look_up(texts, headers)
             matches = await self.misses.resolve(texts, headers, matches)
@@ -153,6 +153,18 @@ class Outputs:
     max_line_bytes: int = 1 << 20
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """What the batches of a source are processed with: a reload exchanges them all at once."""
+
+    path: SourcePath
+    envelope: Envelope
+    joiner: Joiner
+    outputs: Outputs
+    #: How long lines wait to be joined with the next.
+    max_wait_seconds: float = 1.0
+
+
 @dataclass(slots=True, kw_only=True)
 class RecordCounts:
     """What became of the records of one source.
@@ -188,6 +200,8 @@ class _Open(NamedTuple):
 class _Progress:
     """What of one partition is in flight, and what is acknowledged when."""
 
+    #: What its batches are processed with; others come between two batches, with `turn`.
+    parts: Parts
     open: deque[_Open] = field(default_factory=deque)
     #: Raw logs that were read and are neither in an acknowledged event nor dead.
     raw_logs: int = 0
@@ -210,40 +224,81 @@ class Pipeline:
 
     def __init__(
         self,
+        parts: Parts,
         *,
-        path: SourcePath,
-        envelope: Envelope,
-        joiner: Joiner,
-        outputs: Outputs,
         outlet: Outlet,
         metrics: Metrics,
         fail: Callable[[BaseException], None],
-        max_wait_seconds: float = 1.0,
     ) -> None:
-        """`max_wait_seconds`: how long lines wait to be joined with the next; `fail` stops the process."""
-        self.path = path
+        """Process with `parts`; `fail` stops the process."""
+        self.name = parts.path.name
         self.counts = RecordCounts()
-        self._envelope = envelope
-        self._joiner = joiner
-        self._outputs = outputs
+        self._parts = parts
         self._outlet = outlet
         self._metrics = metrics
         self._fail = fail
-        self._max_wait_seconds = max_wait_seconds
-        self._progress: defaultdict[TopicPartition, _Progress] = defaultdict(_Progress)
+        self._progress: defaultdict[TopicPartition, _Progress] = defaultdict(lambda: _Progress(parts=self._parts))
 
     async def process(self, batch: FetchedBatch, acknowledge: Acknowledge) -> None:
         """Take a batch through all hops; return when its output is with the producer."""
-        progress = self._progress[batch.topic_partition]
+        partition = batch.topic_partition
+        progress = self._progress[partition]
         async with progress.turn:
+            await self._renew(partition, progress)
             progress.resumed = batch.position or progress.resumed
             records = read_records(batch)
             opened = self._open(batch, records, progress)
-            joined = self._join(batch, opened, records)
+            joined = _join(progress.parts, partition, opened, records)
             progress.open.append(_Open(batch.fetch_offset, batch.next_offset, acknowledge, time.monotonic()))
-            dead = [self._buried(batch, records, row) for row in opened.dead]
-            await self._emit(batch.topic_partition, progress, joined, dead)
-            self._flush_later(batch.topic_partition, progress)
+            dead = [self._buried(partition, records, row) for row in opened.dead]
+            await self._emit(partition, progress, joined, dead)
+            self._flush_later(partition, progress)
+
+    @property
+    def parts(self) -> Parts:
+        """What the next batches are processed with."""
+        return self._parts
+
+    def exchange(self, parts: Parts) -> None:
+        """Process the next batch of each partition with `parts`; one that is in work is finished with the former."""
+        self._parts = parts
+
+    async def settle_in(self) -> None:
+        """Return when nothing is processed with former parts any more, nor held back by them."""
+        for partition, progress in list(self._progress.items()):
+            async with progress.turn:
+                if self._progress.get(partition) is progress:
+                    await self._renew(partition, progress)
+
+    async def _renew(self, partition: TopicPartition, progress: _Progress) -> None:
+        """Let a partition have the newest parts, with the lines that its former ones hold back.
+
+        Where envelopes are opened otherwise now, these lines are begun anew from their records: no line is parsed by
+        half of the one and half of the other. Of a record of several raw logs all are begun anew.
+        """
+        former, parts = progress.parts, self._parts
+        if former is parts:
+            return
+        progress.parts = parts
+        if parts.joiner is not former.joiner:
+            parts.joiner.resume(partition, former.joiner.release(partition))
+        if parts.envelope is not former.envelope and (returned := parts.joiner.give_back(partition)) is not None:
+            records = returned.records
+            opened = _bounded(parts.envelope.open(records), parts.outputs.max_line_bytes)
+            self._count_reopened(partition, progress, _raw_logs(opened) - returned.rows)
+            joined = _join(parts, partition, opened, records, now=returned.arrived)
+            dead = [self._buried(partition, records, row) for row in opened.dead]
+            await self._emit(partition, progress, joined, dead)
+        self._flush_later(partition, progress)
+
+    def _count_reopened(self, partition: TopicPartition, progress: _Progress, more: int) -> None:
+        """Count `more` raw logs in records that were counted before; where there are fewer, the others go back."""
+        unpacked, returned = max(more, 0), max(-more, 0)
+        self.counts.unpacked += unpacked
+        self.counts.returned += returned
+        self._count_in_flight(progress, more)
+        self._metrics.reopened(self.name, partition.topic, unpacked=unpacked)
+        self._metrics.returned(self.name, returned)
 
     @property
     def batches_in_flight(self) -> int:
@@ -268,75 +323,58 @@ class Pipeline:
             self._outlet.hasten()
             if progress.settled is not None:
                 await progress.settled
-            self._joiner.forget(partition)
+            progress.parts.joiner.forget(partition)
             self.counts.returned += progress.raw_logs
-            self._metrics.returned(self.path.name, progress.raw_logs)
+            self._metrics.returned(self.name, progress.raw_logs)
             self._count_in_flight(progress, -progress.raw_logs)
             del self._progress[partition]
 
     def _count_in_flight(self, progress: _Progress, raw_logs: int) -> None:
         progress.raw_logs += raw_logs
-        self._metrics.records_in_flight(self.path.name, self.records_in_flight)
+        self._metrics.records_in_flight(self.name, self.records_in_flight)
 
     def _open(self, batch: FetchedBatch, records: Records, progress: _Progress) -> OpenedEnvelopes:
-        """Take the raw texts out of their envelopes; longer ones than the limit are dead."""
-        opened = self._envelope.open(records)
-        texts, dead = opened.texts, list(opened.dead)
-        read, raw_logs = records.offset.size, int((texts.length >= 0).sum()) + len(dead)
+        """Take the raw texts out of their envelopes, and count."""
+        opened = progress.parts.envelope.open(records)
+        read, raw_logs = records.offset.size, _raw_logs(opened)
         # Most batches hold a raw log in every record, and nothing else.
-        tombstones = 0 if raw_logs == read == texts.length.size else _without_raw_log(records, opened)
+        tombstones = 0 if raw_logs == read == opened.texts.length.size else _without_raw_log(records, opened)
         unpacked = raw_logs + tombstones - read
         self.counts.read += read
         self.counts.unpacked += unpacked
         self.counts.tombstones += tombstones
         self._count_in_flight(progress, raw_logs)
         self._metrics.fetched(
-            self.path.name,
+            self.name,
             batch.topic,
             records=read,
             size_bytes=len(batch.data),
             tombstones=tombstones,
             unpacked=unpacked,
         )
-        for row in np.flatnonzero(texts.length > self._outputs.max_line_bytes).tolist():
-            error = f"{texts.length[row]} bytes, the limit is {self._outputs.max_line_bytes}"
-            dead.append(DeadRow(record=int(texts.record[row]), reason=TooLarge.reason, error=error))
-            texts.length[row] = NONE
-        return replace(opened, dead=dead)
-
-    def _join(self, batch: FetchedBatch, opened: OpenedEnvelopes, records: Records) -> Joined:
-        """Join lines that are one raw log; the last may wait for the next batch."""
-        is_start = np.ones(opened.texts.start.size, np.bool_) if self._envelope.kind in _WHOLE_LOGS else None
-        return self._joiner.join(
-            opened.texts,
-            records,
-            partition=batch.topic_partition,
-            now=time.monotonic(),
-            partial=opened.partial,
-            is_start=is_start,
-        )
+        return _bounded(opened, progress.parts.outputs.max_line_bytes)
 
     async def _emit(
         self, partition: TopicPartition, progress: _Progress, joined: Joined, dead: list[DeadLetter]
     ) -> None:
         """Parse, write and produce `joined`; once all is delivered, acknowledge what does not wait for more lines."""
-        texts, records = joined.texts, joined.records
+        texts, records, parts = joined.texts, joined.records, progress.parts
         progress.is_holding = bool(joined.held.size)
         position = progress.resumed.followed(progress.open[-1].next_offset, joined.held.tolist())
         encoded: Sequence[EncodedBatch] = ()
         events = size_bytes = covered = 0
         times = np.empty(0, np.int64)
         if texts.length.size:
-            rows = await self.path.write(
+            rows = await parts.path.write(
                 texts,
                 records.timestamp[texts.record],
                 records,
                 topic=partition.topic,
                 partition=partition.partition,
             )
-            encoded, oversized = self._encode(rows.events, joined)
-            self._metrics.templates(self.path.name, len(self.path.misses.cache))
-            too_large = TooLarge(f"its event does not fit into a record batch of {self._outputs.max_batch_bytes} bytes")
+            encoded, oversized = _encode(rows.events, joined, parts.outputs)
+            self._metrics.templates(self.name, len(parts.path.misses.cache))
+            too_large = TooLarge(f"its event does not fit into a record batch of {parts.outputs.max_batch_bytes} bytes")
             for row, error in {**rows.unparsable, **dict.fromkeys(oversized, too_large)}.items():
                 dead += self._letters(partition, joined, row, error.reason, str(error))
             size_bytes = sum(len(record_batch.data) for record_batch in encoded)
@@ -344,11 +382,11 @@ class Pipeline:
             is_event[oversized] = False
             events, covered = int(is_event.sum()), int(joined.covers[is_event].sum())
             times = records.timestamp[texts.record[is_event]]
-            self._metrics.looked_up(self.path.name, rows.matches.tier[is_event])
-            self._metrics.typed(self.path.name, rows.types)
+            self._metrics.looked_up(self.name, rows.matches.tier[is_event])
+            self._metrics.typed(self.name, rows.types)
         writing = await self._outlet.enter()
-        sends = [await writing.sender.send(self._outputs.topic, partition.partition, batch) for batch in encoded]
-        sends += [await self._bury(writing.sender, letter) for letter in dead]
+        sends = [await writing.sender.send(parts.outputs.topic, partition.partition, batch) for batch in encoded]
+        sends += [await _bury(writing.sender, letter, parts.outputs) for letter in dead]
         before = progress.settled
 
         async def settle() -> None:
@@ -362,37 +400,19 @@ class Pipeline:
             self.counts.dead += len(dead)
             latency_seconds = time.time() - times[times >= 0] / 1000
             self._metrics.produced(
-                self.path.name,
+                self.name,
                 events=events,
                 size_bytes=size_bytes,
                 joined=covered - events,
                 latency_seconds=latency_seconds,
             )
             for letter in dead:
-                self._metrics.dead(self.path.name, letter.reason)
+                self._metrics.dead(self.name, letter.reason)
             self._count_in_flight(progress, -covered - len(dead))
             self._acknowledge(progress, position)
 
         progress.settled = asyncio.create_task(settle())
         progress.settled.add_done_callback(self._report)
-
-    def _encode(self, events: Events, joined: Joined) -> tuple[Sequence[EncodedBatch], list[int]]:
-        """Put the events into record batches; return with them the rows whose event fits in none."""
-        oversized: list[int] = []
-        while True:
-            try:
-                batches = write_record_batches(
-                    events,
-                    joined.records,
-                    joined.texts.record,
-                    compression=self._outputs.compression,
-                    max_bytes=self._outputs.max_batch_bytes,
-                )
-            except TooLarge as too_large:
-                oversized = list(too_large.rows)
-                events.length[oversized] = NONE
-            else:
-                return batches, oversized
 
     def _acknowledge(self, progress: _Progress, position: Position) -> None:
         """Tell every batch how much of it is done; batches that are done leave."""
@@ -412,7 +432,7 @@ class Pipeline:
             progress.flushing = None
         if progress.is_holding:
             loop = asyncio.get_running_loop()
-            progress.flushing = loop.call_later(self._max_wait_seconds, self._start_flush, partition, progress)
+            progress.flushing = loop.call_later(progress.parts.max_wait_seconds, self._start_flush, partition, progress)
 
     def _start_flush(self, partition: TopicPartition, progress: _Progress) -> None:
         progress.flush = asyncio.create_task(self._flush(partition, progress))
@@ -424,22 +444,12 @@ class Pipeline:
             # A batch may have come first, or the partition may have gone, and even come back.
             if self._progress.get(partition) is not progress or not progress.is_holding:
                 return
-            await self._emit(partition, progress, self._joiner.flush(partition, now=time.monotonic()), [])
+            joined = progress.parts.joiner.flush(partition, now=time.monotonic())
+            await self._emit(partition, progress, joined, [])
             self._flush_later(partition, progress)
 
-    def _bury(self, sender: Sender, letter: DeadLetter) -> Awaitable[asyncio.Task[Delivery]]:
-        letter = letter.fitted(self._outputs.max_batch_bytes)
-        return sender.send_record(
-            self._outputs.dead_letter_topic,
-            None,
-            letter.key,
-            letter.value,
-            letter.kafka_headers(),
-            letter.timestamp if letter.timestamp >= 0 else None,
-        )
-
-    def _buried(self, batch: FetchedBatch, records: Records, row: DeadRow) -> DeadLetter:
-        return self._dead_letter(batch.topic_partition, records, row.record, row.reason, row.error)
+    def _buried(self, partition: TopicPartition, records: Records, row: DeadRow) -> DeadLetter:
+        return self._dead_letter(partition, records, row.record, row.reason, row.error)
 
     def _letters(
         self, partition: TopicPartition, joined: Joined, row: int, reason: str, error: str
@@ -457,12 +467,73 @@ class Pipeline:
             headers=decode_headers(records, row),
             reason=reason,
             error=error,
-            source=self.path.name,
+            source=self.name,
             topic=partition.topic,
             partition=partition.partition,
             offset=int(records.offset[row]),
             timestamp=int(records.timestamp[row]),
         )
+
+
+def _raw_logs(opened: OpenedEnvelopes) -> int:
+    """Count them, those that are dead too."""
+    return int((opened.texts.length >= 0).sum()) + len(opened.dead)
+
+
+def _bounded(opened: OpenedEnvelopes, max_line_bytes: int) -> OpenedEnvelopes:
+    """Let texts that are longer than the limit be dead."""
+    texts, dead = opened.texts, list(opened.dead)
+    for row in np.flatnonzero(texts.length > max_line_bytes).tolist():
+        error = f"{texts.length[row]} bytes, the limit is {max_line_bytes}"
+        dead.append(DeadRow(record=int(texts.record[row]), reason=TooLarge.reason, error=error))
+        texts.length[row] = NONE
+    return replace(opened, dead=dead)
+
+
+def _join(
+    parts: Parts, partition: TopicPartition, opened: OpenedEnvelopes, records: Records, now: float | None = None
+) -> Joined:
+    """Join lines that are one raw log; the last may wait for the next batch."""
+    is_start = np.ones(opened.texts.start.size, np.bool_) if parts.envelope.kind in _WHOLE_LOGS else None
+    return parts.joiner.join(
+        opened.texts,
+        records,
+        partition=partition,
+        now=time.monotonic() if now is None else now,
+        partial=opened.partial,
+        is_start=is_start,
+    )
+
+
+def _encode(events: Events, joined: Joined, outputs: Outputs) -> tuple[Sequence[EncodedBatch], list[int]]:
+    """Put the events into record batches; return with them the rows whose event fits in none."""
+    oversized: list[int] = []
+    while True:
+        try:
+            batches = write_record_batches(
+                events,
+                joined.records,
+                joined.texts.record,
+                compression=outputs.compression,
+                max_bytes=outputs.max_batch_bytes,
+            )
+        except TooLarge as too_large:
+            oversized = list(too_large.rows)
+            events.length[oversized] = NONE
+        else:
+            return batches, oversized
+
+
+def _bury(sender: Sender, letter: DeadLetter, outputs: Outputs) -> Awaitable[asyncio.Task[Delivery]]:
+    letter = letter.fitted(outputs.max_batch_bytes)
+    return sender.send_record(
+        outputs.dead_letter_topic,
+        None,
+        letter.key,
+        letter.value,
+        letter.kafka_headers(),
+        letter.timestamp if letter.timestamp >= 0 else None,
+    )
 
 
 def _span(buffer: U8, start: np.int64, length: np.int64) -> bytes | None:

@@ -1,6 +1,7 @@
 """The template store on a real Redis: several workers, outages, lost and poisoned keys."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import replace
@@ -10,6 +11,7 @@ import pytest
 import pytest_asyncio
 
 from tests.redis_server import ForeignRedis, RedisServer
+from worker.cache.calls import Calls
 from worker.cache.store import Limits, News, StoredScope, TemplateStore
 from worker.cache.stored import pack_stored
 from worker.errors import StoreUnavailable
@@ -486,3 +488,81 @@ async def test_a_password_is_sent(connect: Connect, breakable_redis: RedisServer
     with pytest.raises(StoreUnavailable, match=r"(?i)authenticat"):
         await connect(breakable_redis.url).load(_SCOPE)
     assert not await connect(breakable_redis.url, password="secret").load(_SCOPE)  # noqa: S106  the test's own
+
+
+@pytest.mark.parametrize(("scope", "heard"), [("*", ["*"]), (_SCOPE, [_SCOPE]), ("other", [])])
+async def test_a_listener_hears_calls_to_reload(connect: Connect, scope: str, heard: list[str]) -> None:
+    """Those to its scope and those to all, each once, by whatever connection it listens then."""
+    prefix, told, templates = f"test-{uuid4().hex}", list[str](), list[Template]()
+    calls, theirs = Calls(hear=told.append), connect(prefix=prefix)
+    for number in (1, 2):
+        listening = asyncio.create_task(_listen(connect(prefix=prefix, calls=calls), templates))
+        await theirs.call_reload(scope)
+        await theirs.catch_up(_SCOPE)
+        new = _template(f"kind {number} <*>")
+        assert (await theirs.publish(_SCOPE, [(new, number)])).is_written
+        await _until(lambda: new in templates and len(told) == number * len(heard))  # noqa: B023  awaited here
+        await _end(listening)
+    assert told == heard * 2
+
+
+async def test_calls_from_before_the_start_are_not_heard(connect: Connect) -> None:
+    """A worker that starts has read everything anew; a call that came since is heard though it was away then."""
+    prefix, told = f"test-{uuid4().hex}", list[str]()
+    await connect(prefix=prefix).call_reload()
+    since_ms = int(time.time() * 1000) + 60_000
+    listening = asyncio.create_task(_listen(connect(prefix=prefix, calls=Calls(hear=told.append, since_ms=since_ms))))
+    again = asyncio.create_task(_listen(connect(prefix=prefix, calls=Calls(hear=told.append, since_ms=0))))
+    await _until(lambda: bool(told))
+    await _end(listening)
+    await _end(again)
+    assert told == ["*"]
+
+
+async def test_a_call_is_heard_after_an_outage(connect: Connect, breakable_redis: RedisServer) -> None:
+    """One that came while this worker was cut off is heard when it is back; of several the last."""
+    told = list[str]()
+    mine = connect(breakable_redis.url, calls=Calls(hear=told.append), timeout_seconds=0.2)
+    listening = asyncio.create_task(_listen(mine))
+    await _until(lambda: mine.failures == 0 and _SCOPE in mine._seen)
+    breakable_redis.stop()
+    await _until(lambda: mine.failures > 0)
+    breakable_redis.start()
+    await connect(breakable_redis.url).call_reload()
+    await connect(breakable_redis.url).call_reload()
+    await _until(lambda: bool(told))
+    await _end(listening)
+    assert 1 <= len(told) <= 2
+    with breakable_redis.client() as client:
+        assert client.xlen("logloom:reload") == 1
+
+
+async def test_what_stands_in_the_place_of_calls_is_removed(
+    connect: Connect, redis_server: RedisServer | ForeignRedis
+) -> None:
+    """Another type under their key must not keep workers from each other's templates."""
+    prefix, told, heard = f"test-{uuid4().hex}", list[str](), list[Template]()
+    with redis_server.client() as client:
+        client.set(f"{prefix}:reload", "what is this")
+    mine = connect(prefix=prefix, calls=Calls(hear=told.append))
+    listening = asyncio.create_task(_listen(mine, heard))
+    await _until(lambda: mine.poisoned == 1)
+    theirs = connect(prefix=prefix)
+    await theirs.catch_up(_SCOPE)
+    assert (await theirs.publish(_SCOPE, [(_FIRST, 1)])).is_written
+    await _until(lambda: heard == [_FIRST])
+    await theirs.call_reload()
+    await _until(lambda: told == ["*"])
+    await _end(listening)
+
+
+async def _listen(store: TemplateStore, heard: list[Template] | None = None) -> None:
+    async with aclosing(store.listen([_SCOPE])) as news:
+        async for _, templates in news:
+            if heard is not None:
+                heard += templates
+
+
+async def _end(task: "asyncio.Task[None]") -> None:
+    task.cancel()
+    await asyncio.wait([task])

@@ -3,7 +3,7 @@
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -104,8 +104,31 @@ class Misses:
         if self.store is None:
             return 0
         news = await self.store.load(self.scope)
-        await self.receive(news)
+        # Nobody else uses this scope yet: others may work between templates.
+        await self._add(news.templates)
+        self.counts.received += len(news.templates)
         return len(news.templates)
+
+    async def inherit(self, former: "Misses") -> None:
+        """Take over what `former`, of the same version, knows beside; Redis gets it too where it has not.
+
+        What is removed meanwhile is not taken over: `former` is told last. Names that settings gave are left behind.
+        """
+        try:
+            if former.store is not None:
+                await former.receive(await former.store.catch_up(former.scope))
+        except StoreUnavailable:
+            self._failed_store("load")
+        templates = [
+            replace(template, type="", type_confidence=0.0)
+            for template in former.cache.templates()
+            if self.cache.find(template.id) is None and not former.cache.has_given_names(template)
+        ]
+        await self._add(templates)
+        try:
+            await self._restore(templates)
+        except StoreUnavailable:
+            self._failed_store("restore")  # they wait in the store and go along later
 
     async def receive(self, news: "News") -> None:
         """Learn what other workers found, forget what an operator removed; give a Redis that lost everything its own.
@@ -126,12 +149,12 @@ class Misses:
                 self._tell(partial(Stream.replace, template_id=template_id, other=other))
         self.counts.received += len(news.templates)
         if news.was_emptied:
-            await self._restore()
+            await self._restore(self.cache.templates())
 
-    async def _restore(self) -> None:
-        """Write everything to Redis, whatever others publish meanwhile."""
-        templates = [(template, 0) for template in self.cache.templates()]
-        while self.store is not None and not (news := await self.store.publish(self.scope, templates)).is_written:
+    async def _restore(self, templates: Sequence[Template]) -> None:
+        """Write templates to Redis, whatever others publish meanwhile."""
+        learned = [(template, 0) for template in templates]
+        while self.store is not None and not (news := await self.store.publish(self.scope, learned)).is_written:
             await self.receive(news)
 
     async def _ask_store(self, texts: Texts, headers: Headers, matches: Matches, missing: I64) -> Matches:

@@ -12,6 +12,8 @@ them in one slot), so a new checkpoint or prompt never reads the templates of an
 
 A store remembers the epoch and sequence that it has seen of each scope. Sequences have no holes, so it notices when
 announcements that it needs were trimmed, and reads the hash instead; another epoch says that Redis lost everything.
+Calls to reload belong to no version: `cache/calls.py`.
+
 The young fingerprints become the old ones when they are too many, and the old ones go: fingerprints that nobody asks
 for are forgotten. Templates are bounded too: a full scope refuses new ones until some are removed.
 
@@ -43,6 +45,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError, ResponseError
 
+from worker.cache.calls import ALL_SCOPES, Calls, call_key
 from worker.cache.scripts import EXCHANGE, REMOVE, Mode
 from worker.cache.stored import MAX_STORED_BYTES, pack_stored, unpack_stored
 from worker.errors import StoreUnavailable
@@ -177,6 +180,7 @@ class TemplateStore:
         scope_versions: Mapping[str, str],
         max_pending: int,
         limits: Limits,
+        calls: Calls | None = None,
     ) -> None:
         """Take over two clients; see `connect`."""
         self.parser_version = parser_version
@@ -189,6 +193,7 @@ class TemplateStore:
         self._scope_versions = scope_versions
         self._max_pending = max_pending
         self._limits = limits
+        self._calls = calls
         self._exchange_script = client.register_script(EXCHANGE)
         self._remove_script = client.register_script(REMOVE)
         self._seen: dict[str, _Seen] = {}
@@ -210,11 +215,12 @@ class TemplateStore:
         max_connections: int = 8,
         max_pending: int = 10_000,
         limits: Limits | None = None,
+        calls: Calls | None = None,
     ) -> "TemplateStore":
         """Connect, on first use, to `url` (`redis://`, `rediss://` or `unix://`).
 
         `scope_versions` gives the versions of scopes that have another than `parser_version`: those with a prompt.
-        `tls` goes to the client as it is (`ssl_ca_certs` and so on).
+        `tls` goes to the client as it is (`ssl_ca_certs` and so on). Whoever listens also hears `calls` to reload.
         """
 
         def client(answer_seconds: float, connections: int) -> Redis:
@@ -241,6 +247,7 @@ class TemplateStore:
             scope_versions=scope_versions or {},
             max_pending=max_pending,
             limits=limits or Limits(),
+            calls=calls,
         )
 
     @property
@@ -396,6 +403,11 @@ class TemplateStore:
         with self._seam():
             await self._client.delete(*self._keys(scope))
 
+    async def call_reload(self, scope: str = ALL_SCOPES) -> None:
+        """Have every worker of a scope, of all by default, read its settings and its checkpoint again."""
+        with self._seam():
+            await self._client.xadd(call_key(self._prefix, scope), {"reload": scope}, maxlen=1, approximate=False)
+
     # How it talks.
 
     def _key(self, scope: str, name: str) -> str:
@@ -509,9 +521,33 @@ class TemplateStore:
             return unseen
         streams = {self._key(scope, "announcements"): scope for scope in scopes}
         after: Any = {key: f"{self._seen[scope].sequence}-0" for key, scope in streams.items()}
+        calls = self._call_keys(scopes)
+        if self._calls is not None:
+            after |= {key: self._calls.after(key) for key in calls}
         with self._seam():
-            announced: Any = await self._listening_client.xread(after, count=1, block=int(1000 * _LISTEN_SECONDS))
-        return [streams[key.decode()] for key, _ in announced] or list(scopes)
+            try:
+                announced: Any = await self._listening_client.xread(after, count=1, block=int(1000 * _LISTEN_SECONDS))
+            except ResponseError as exc:
+                if "WRONGTYPE" not in str(exc) or not await self._delete_wrong_calls(calls):
+                    raise
+                return list(scopes)
+        for key, entries in announced:
+            if self._calls is not None and key.decode() in calls:
+                self._calls.take(key.decode(), calls[key.decode()], entries[-1][0].decode())
+        changed = [streams[key.decode()] for key, _ in announced if key.decode() in streams]
+        return changed if announced else list(scopes)
+
+    def _call_keys(self, scopes: Collection[str]) -> dict[str, str]:
+        """Give the streams of calls that concern `scopes`, each with its scope."""
+        if self._calls is None:
+            return {}
+        return {call_key(self._prefix, scope): scope for scope in (ALL_SCOPES, *scopes)}
+
+    async def _delete_wrong_calls(self, keys: Collection[str]) -> int:
+        """Delete what stands in the place of a stream of calls; return how many."""
+        wrong = [key for key in keys if await self._client.type(key) not in {b"stream", b"none"}]
+        self.poisoned += len(wrong)
+        return int(await self._client.delete(*wrong)) if wrong else 0
 
 
 def _id_of(write: _Write) -> str:

@@ -122,6 +122,10 @@ class TemplateCache:
         """Return all templates, in the order in which they came."""
         return [self._table.template(row) for row in self._table.rows(_SCOPE)]
 
+    def has_given_names(self, template: Template) -> bool:
+        """Tell whether the settings name the parameters of a template, instead of the model."""
+        return bool(self._parameter_names.keys() & {template.text, template.id})
+
     def _evict(self) -> None:
         before = min(self._in_use, default=self._table.tick + 1)
         too_many = len(self._table) - self._capacity

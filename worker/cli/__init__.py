@@ -17,6 +17,7 @@ _COMMANDS = (
     ("tail", "worker.cli.tail", "Watch events as they come."),
     ("templates", "worker.cli.templates", "List, search and export learned templates."),
     ("dead-letters", "worker.cli.dead_letters", "List raw logs that became no events, and replay them."),
+    ("reload", "worker.cli.reload", "Ask workers to read settings, checkpoint and prompts again."),
     ("check", "worker.cli.check", "Show the settings, and try broker, topics, Redis, model and device."),
 )
 _MODULES = {name: module for name, module, _ in _COMMANDS}

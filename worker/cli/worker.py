@@ -2,14 +2,19 @@
 
 import logging
 import os
+import signal
 import sys
 import threading
 from pathlib import Path
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from worker.cli.options import broker_option, config_option, load_settings
+
+if TYPE_CHECKING:
+    from worker.logs import LogStream
+    from worker.settings import Log, Settings
 
 #: Python's own is 5 ms: a batch of hits asks for Python some ten times.
 SWITCH_SECONDS = 0.0005
@@ -24,29 +29,38 @@ def command(config: Path | None, broker: str | None) -> None:
     Runs until SIGTERM or Ctrl-C; then it finishes what it has begun, commits and exits with 0. Anything that it can't
     go on with ends it with 1, and what was not acknowledged is read again by the next worker.
 
+    SIGHUP has it read its settings, its checkpoint and its prompts again and take them between two batches; what it
+    can't take is refused, with the reasons in the log, and it goes on as before. `logloom reload` asks all workers.
+
     \b
     LOGLOOM_TOPICS=app.raw logloom worker
     logloom worker --config logloom.toml
     """  # noqa: D301  click takes the backspace for "keep these lines"
+    asked = list[str]()
+    # From the first moment on: by default it would end the process.
+    signal.signal(signal.SIGHUP, lambda *_: asked.append("SIGHUP"))
     settings = load_settings(config, broker, needs_sources=True)
 
     from worker.app import run  # noqa: PLC0415  --help must not wait for Faust and torch
     from worker.assembly import assemble  # noqa: PLC0415  the same
-    from worker.logs import configure  # noqa: PLC0415  the same
     from worker.preflight import refuse  # noqa: PLC0415  the same
+    from worker.reloading import Reloader  # noqa: PLC0415  the same
 
     # A thread that parses or settles keeps the others waiting for so long each time that a kernel lets go of Python.
     sys.setswitchinterval(SWITCH_SECONDS)
-    log = settings.log
-    configure(
-        level=log.level,
-        format=log.format,
-        repeats=log.repeats,
-        interval_seconds=log.interval_seconds,
-        secrets=tuple(settings.secrets()),
-    )
+    logs = _Logs(settings)
+
+    def read() -> "Settings":
+        found = load_settings(config, broker, needs_sources=True)
+        logs.mask(found)
+        return found
+
+    reloader = Reloader(settings, read=read, check=refuse, taken=logs.follow)
+    signal.signal(signal.SIGHUP, lambda *_: reloader.ask("SIGHUP"))
+    for by in asked:
+        reloader.ask(by)
     refuse(settings)
-    end(run(assemble(settings)))
+    end(run(assemble(settings, reloader)))
 
 
 def end(code: int) -> NoReturn:
@@ -57,3 +71,35 @@ def end(code: int) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
+
+
+class _Logs:
+    """The worker's own logs as its settings say; secrets of former settings stay masked."""
+
+    def __init__(self, settings: "Settings") -> None:
+        self._secrets = set(settings.secrets())
+        self._handler = self._configured(settings.log)
+        self._log = settings.log
+
+    def mask(self, settings: "Settings") -> None:
+        """Mask the secrets of settings that are not in force yet."""
+        self._secrets |= set(settings.secrets())
+        self._handler.mask(self._secrets)
+
+    def follow(self, settings: "Settings") -> None:
+        """Write as `settings` say from now on."""
+        if settings.log != self._log:
+            self._handler.flush_repeats()
+            self._handler = self._configured(settings.log)
+            self._log = settings.log
+
+    def _configured(self, log: "Log") -> "LogStream":
+        from worker.logs import configure  # noqa: PLC0415  --help must not wait for structlog
+
+        return configure(
+            level=log.level,
+            format=log.format,
+            repeats=log.repeats,
+            interval_seconds=log.interval_seconds,
+            secrets=tuple(self._secrets),
+        )

@@ -9,6 +9,7 @@ import math
 import re
 from collections.abc import Hashable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -73,6 +74,18 @@ class Joined:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Returned:
+    """What was held back, given back to be begun anew."""
+
+    #: In the order of their offsets, each once.
+    records: Records
+    #: How many raw logs of these were held back.
+    rows: int
+    #: When the first of them came, by the caller's clock.
+    arrived: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class _Waiting:
     """Rows that wait, in their order; every row has a record and a text."""
 
@@ -85,6 +98,13 @@ class _Waiting:
     arrived: npt.NDArray[np.float64]
     by_stream: bool
     by_rule: bool
+
+
+class Standing(NamedTuple):
+    """What a joiner knows of one partition."""
+
+    waiting: _Waiting | None
+    joined_at: float | None
 
 
 class Joiner:
@@ -141,6 +161,26 @@ class Joiner:
         """Drop what a partition holds back: it was not acknowledged, so its next owner reads it again."""
         self._waiting.pop(partition, None)
         self._joined_at.pop(partition, None)
+
+    def release(self, partition: Hashable) -> Standing:
+        """Forget a partition, and tell where it stands, for another joiner to go on there."""
+        return Standing(self._waiting.pop(partition, None), self._joined_at.pop(partition, None))
+
+    def resume(self, partition: Hashable, standing: Standing) -> None:
+        """Go on with a partition where another joiner released it, with the lines that it held back."""
+        if standing.waiting is not None:
+            self._waiting[partition] = standing.waiting
+        if standing.joined_at is not None:
+            self._joined_at[partition] = standing.joined_at
+
+    def give_back(self, partition: Hashable) -> Returned | None:
+        """Hold nothing of a partition back any more, and return it as it was read; None: nothing waits."""
+        waiting = self._waiting.pop(partition, None)
+        if waiting is None:
+            return None
+        _, first = np.unique(waiting.records.offset, return_index=True)
+        records = Records(waiting.records.buffer, *(column[first] for column in waiting.records[1:]))
+        return Returned(records=records, rows=waiting.texts.start.size, arrived=float(waiting.arrived.min()))
 
     def _give_out(self, partition: Hashable, rows: _Waiting, now: float) -> Joined:
         """Join `rows`, keep those that wait for more, and give out the others."""

@@ -106,6 +106,20 @@ def checkpoint_version(path: str | Path, prompt: str | None = None) -> str:
     return version if prompt is None else f"{version}+{prompt_version(folder, prompt)}"
 
 
+def checkpoint_contents(path: str | Path) -> tuple[str, ...]:
+    """Give the versions of a checkpoint and of each prompt in it, in order of name: equal ones are the same inside.
+
+    Raises:
+        WrongModel: it is not there, or incomplete.
+
+    """
+    folder = checkpoint_folder(path)
+    try:
+        return checkpoint_version(folder), *(prompt_version(folder, name) for name in prompt_names(folder))
+    except OSError as error:
+        raise WrongModel(f"{folder} is no Logloom checkpoint: {error}") from error
+
+
 def prompt_version(folder: Path, name: str) -> str:
     """Name a prompt of the checkpoint in `folder` by its content.
 

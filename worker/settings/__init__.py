@@ -1,5 +1,6 @@
 """Settings: the only part of Logloom that reads the environment."""
 
+from worker.settings.comparing import changed, needs_restart
 from worker.settings.describing import Shown, describe, shown
 from worker.settings.model import (
     Cache,
@@ -29,8 +30,10 @@ __all__ = [
     "Settings",
     "Shown",
     "Source",
+    "changed",
     "describe",
     "load",
+    "needs_restart",
     "read",
     "shown",
 ]

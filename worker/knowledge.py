@@ -1,0 +1,289 @@
+"""What decides templates: the model, the caches of all scopes, and Redis. Opened, exchanged and closed as one.
+
+A reload opens the new beside the old; what both would have alike, the model above all, they share. Knows nothing of
+batches.
+"""
+
+import asyncio
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import structlog
+
+from worker.announcing import Announcer
+from worker.cache.calls import Calls
+from worker.cache.misses import Misses
+from worker.cache.store import TemplateStore
+from worker.cache.templates import TemplateCache
+from worker.errors import StoreUnavailable, WrongModel
+from worker.logs import log_stacks
+from worker.metrics import Metrics
+from worker.parsing.asking import Asker
+from worker.parsing.checkpoint import checkpoint_contents, checkpoint_folder
+from worker.parsing.checksums import verify
+from worker.parsing.fields import SHIPPED
+from worker.parsing.message_types import Typer
+from worker.parsing.microbatch import MicroBatcher
+from worker.parsing.parser import EncoderParser
+from worker.parsing.stream import Stream
+from worker.settings import Model, Settings, Source
+from worker.transport.producer import RecordBatchProducer
+
+_log = structlog.get_logger(__name__)
+
+#: The parser's version in events where no model is used.
+_NO_PARSER = "none"
+
+
+class SharedNetworks:
+    """The small networks beside the model: each is loaded with the first source that asks, once for all sources."""
+
+    @cached_property
+    def typer(self) -> Typer:
+        """Tell the types that were taught. Raises WrongModel."""
+        return Typer.load()
+
+    @cached_property
+    def asker(self) -> Asker:
+        """Find fields in words. Raises WrongModel."""
+        return Asker.load(SHIPPED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LoadedModel:
+    """A checkpoint in memory, and what asks it."""
+
+    parser: EncoderParser
+    batcher: MicroBatcher
+    #: What it was loaded by.
+    settings: Model
+    #: The versions of all that the checkpoint held.
+    contents: tuple[str, ...]
+
+    @classmethod
+    def load(cls, path: str, settings: Model, metrics: Metrics) -> "LoadedModel":
+        """Load the checkpoint at `path`, which takes seconds. Raises WrongModel."""
+        contents = checkpoint_contents(path)
+        parser = EncoderParser.load(
+            path,
+            device=settings.device,
+            dtype=settings.dtype,
+            max_batch_tokens=settings.max_batch_tokens,
+            signature_key=settings.signature_key,
+        )
+        if checkpoint_contents(path) != contents:
+            raise WrongModel(f"{path} changed while it was read: give a new checkpoint a folder of its own.")
+        parser.on_halved = metrics.halved
+        batcher = MicroBatcher(
+            parser,
+            max_tokens=settings.max_batch_tokens,
+            max_rows=settings.max_rows,
+            deadline_seconds=settings.deadline_ms / 1000,
+            timeout_seconds=settings.timeout_seconds,
+            on_micro_batch=metrics.micro_batch,
+            on_hang=log_stacks,
+        )
+        return cls(parser=parser, batcher=batcher, settings=settings, contents=contents)
+
+    def is_that_of(self, settings: Model) -> bool:
+        """Tell whether `settings` would load the same now, by what the checkpoint holds.
+
+        Raises:
+            WrongModel: it is not there any more, broken, or not signed as it must be.
+
+        """
+        if settings != self.settings or settings.path is None:
+            return False
+        verify(checkpoint_folder(settings.path), settings.signature_key)
+        return checkpoint_contents(settings.path) == self.contents
+
+
+@dataclass(slots=True, kw_only=True)
+class Knowledge:
+    """The model, the caches and the store of one worker, as its settings say."""
+
+    settings: Settings
+    metrics: Metrics
+    networks: SharedNetworks
+    producer: RecordBatchProducer
+    calls: Calls
+    model: LoadedModel | None = None
+    store: TemplateStore | None = None
+    #: What answers the misses of each scope.
+    misses: Mapping[str, Misses] = field(default_factory=dict)
+    _listening: asyncio.Task[None] | None = None
+
+    @property
+    def parser_version(self) -> str:
+        """Name the parser that is loaded."""
+        return _NO_PARSER if self.model is None else self.model.parser.version
+
+    def version_of(self, source: Source) -> str:
+        """Tell what decides the templates of `source`: the parser under its prompt. Events say so.
+
+        Raises:
+            WrongModel: the checkpoint has no such prompt.
+
+        """
+        if self.model is None:
+            return _NO_PARSER
+        try:
+            return self.model.parser.version_of(source.prompt)
+        except WrongModel as exc:
+            raise WrongModel(f"sources.{source.name}.prompt: {exc}") from exc
+
+    def fits(self, settings: Settings) -> bool:
+        """Tell whether `settings`, and the checkpoint as it is there now, would make the same. Raises WrongModel."""
+        if _asked_of(settings) != _asked_of(self.settings):
+            return False
+        return self.model is None or self.model.is_that_of(settings.model)
+
+    async def open(self, former: "Knowledge | None" = None) -> None:
+        """Load the model, connect to Redis, warm the caches; `former` lends what is the same.
+
+        Raises:
+            WrongModel: the checkpoint is broken, or lacks a prompt. Everything is closed then.
+
+        """
+        try:
+            await self._open(former)
+        except BaseException:
+            await self.close(heir=former)
+            raise
+
+    async def _open(self, former: "Knowledge | None") -> None:
+        self.model = await asyncio.to_thread(self._load, None if former is None else former.model)
+        scopes = {source.scope: source for source in self.settings.sources.values()}
+        versions = {scope: self.version_of(source) for scope, source in scopes.items()}
+        self.store = self._connect(versions)
+        # Caches and small networks take a while: hits of the former ones go on meanwhile.
+        self.misses = await asyncio.to_thread(lambda: {scope: self._misses(scope) for scope in versions})
+        for scope, misses in self.misses.items():
+            await self._warm_up(misses)
+            heard = None if former is None else former.misses.get(scope)
+            if heard is not None and former is not None and former.version_of_scope(scope) == versions[scope]:
+                await misses.inherit(heard)
+
+    def version_of_scope(self, scope: str) -> str:
+        """Tell what decides the templates of a scope, whose sources have one prompt."""
+        return self.version_of(next(source for source in self.settings.sources.values() if source.scope == scope))
+
+    def listen(self, fail: Callable[[BaseException], None]) -> None:
+        """Learn from now on what other workers find as they find it; an error in that goes to `fail`."""
+        if self.store is None:
+            return
+
+        def report(ended: asyncio.Task[None]) -> None:
+            if not ended.cancelled() and (error := ended.exception()) is not None:
+                fail(error)
+
+        self._listening = asyncio.create_task(self._listen(self.store))
+        self._listening.add_done_callback(report)
+
+    async def close(self, heir: "Knowledge | None" = None) -> None:
+        """Close everything but the model that `heir` has too.
+
+        All is let go of: a task that was cancelled keeps what it knew until the garbage collector comes.
+        """
+        if self._listening is not None:
+            self._listening.cancel()
+            await asyncio.wait([self._listening])
+            self._listening = None
+        if self.store is not None:
+            await self.store.close()
+        if self.model is not None and (heir is None or heir.model is not self.model):
+            await self.model.batcher.close()
+        self.model, self.store, self.misses = None, None, {}
+
+    def _load(self, former: LoadedModel | None) -> LoadedModel | None:
+        settings = self.settings.model
+        if settings.path is None:
+            return None
+        if former is not None and former.settings == settings and former.contents == checkpoint_contents(settings.path):
+            return former
+        return LoadedModel.load(settings.path, settings, self.metrics)
+
+    def _connect(self, versions: Mapping[str, str]) -> TemplateStore | None:
+        redis = self.settings.redis
+        if redis.address is None:
+            return None
+        return TemplateStore.connect(
+            redis.address,
+            tls=redis.tls,
+            prefix=redis.prefix,
+            parser_version=self.parser_version,
+            scope_versions=versions,
+            connect_timeout_seconds=redis.connect_timeout_seconds,
+            timeout_seconds=redis.timeout_seconds,
+            max_connections=redis.max_connections,
+            max_pending=redis.max_pending_templates,
+            calls=self.calls,
+        )
+
+    def _misses(self, scope: str) -> Misses:
+        sources = [source for source in self.settings.sources.values() if source.scope == scope]
+        names = {template: names for source in sources for template, names in source.parameter_names.items()}
+        types = sources[0].types  # as the prompt
+        cache = TemplateCache(
+            max_templates=self.settings.cache.max_templates,
+            max_fingerprints=self.settings.cache.max_fingerprints,
+            parameter_names=names,
+            typer=None if types is None else self.networks.typer.asking(types),
+        )
+        return Misses(
+            cache=cache,
+            store=self.store,
+            model=None if self.model is None else self.model.batcher,
+            scope=scope,
+            prompt=sources[0].prompt,  # settings have made sure that it is that of all
+            stream=self._stream(sources[0].prompt, names),
+            announce=None
+            if self.settings.output.templates_topic is None
+            else Announcer(
+                producer=self.producer,
+                topic=self.settings.output.templates_topic,
+                source=scope,
+                parser_version=self.version_of(sources[0]),
+            ),
+            on_store_error=self.metrics.redis_failed,
+        )
+
+    def _stream(self, prompt: str | None, pinned: Collection[str]) -> Stream | None:
+        """Make what the misses of a scope settle with; templates whose parameters a person named are pinned."""
+        settings = self.settings.stream
+        if self.model is None or not settings.enabled:
+            return None
+        return Stream(
+            self.model.parser,
+            prompt=prompt,
+            max_candidates=settings.max_candidates,
+            max_characters=settings.max_characters,
+            pinned=pinned,
+        )
+
+    async def _warm_up(self, misses: Misses) -> None:
+        try:
+            templates = await misses.warm_up()
+        except StoreUnavailable as exc:
+            self.metrics.redis_failed("load")
+            _log.warning("Redis does not answer; starting with an empty cache", scope=misses.scope, error=str(exc))
+        else:
+            _log.info("templates loaded from Redis", scope=misses.scope, templates=templates)
+
+    async def _listen(self, store: TemplateStore) -> None:
+        """Learn what other workers find as they find it."""
+        async for scope, news in store.listen(tuple(self.misses)):
+            try:
+                await self.misses[scope].receive(news)
+            except StoreUnavailable:
+                self.metrics.redis_failed("restore")  # what Redis lost waits in the store and goes along later
+
+
+def _asked_of(settings: Settings) -> tuple[object, ...]:
+    """Give the settings that make knowledge what it is."""
+    sources = {
+        name: (source.scope, source.prompt, source.types, source.parameter_names)
+        for name, source in settings.sources.items()
+    }
+    return settings.model, settings.redis, settings.cache, settings.stream, settings.output.templates_topic, sources
