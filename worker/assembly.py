@@ -16,7 +16,7 @@ from worker.codec.envelopes import AUTO, PRESETS, Envelope
 from worker.codec.header_finder import HeaderFinder
 from worker.codec.multiline import Joiner, Limits
 from worker.health import HealthServer
-from worker.knowledge import Knowledge, SharedNetworks
+from worker.knowledge import Knowledge, SharedNetworks, redaction_of
 from worker.metrics import Metrics
 from worker.parsing.checkpoint import taught_fields
 from worker.parsing.fields import FieldReader
@@ -182,6 +182,7 @@ class Assembly:
             template_attribute=output.template_attribute,
             has_parameter_attributes=output.parameter_attributes,
             fields=self._field_reader(source, settings) if source.fields else None,
+            redaction=redaction_of(settings, source),
         )
         limits = Limits(max_lines=multiline.max_lines, max_bytes=multiline.max_bytes, max_seconds=multiline.seconds)
         outputs = Outputs(

@@ -26,6 +26,7 @@ from worker.parsing.fields import SHIPPED
 from worker.parsing.message_types import Typer
 from worker.parsing.microbatch import MicroBatcher
 from worker.parsing.parser import EncoderParser
+from worker.parsing.redaction import Redaction
 from worker.parsing.stream import Stream
 from worker.settings import Model, Settings, Source
 from worker.transport.producer import RecordBatchProducer
@@ -237,6 +238,7 @@ class Knowledge:
             model=None if self.model is None else self.model.batcher,
             scope=scope,
             prompt=sources[0].prompt,  # settings have made sure that it is that of all
+            redaction=redaction_of(self.settings, *sources),
             stream=self._stream(sources[0].prompt, names),
             announce=None
             if self.settings.output.templates_topic is None
@@ -280,10 +282,16 @@ class Knowledge:
                 self.metrics.redis_failed("restore")  # what Redis lost waits in the store and goes along later
 
 
+def redaction_of(settings: Settings, *sources: Source) -> Redaction:
+    """Say what is redacted in events of `sources`; where they differ, as the first that names a kind says."""
+    ways = {kind: way for source in reversed(sources) for kind, way in settings.redacted(source).items()}
+    return Redaction(ways=ways, key=settings.redaction_key)
+
+
 def _asked_of(settings: Settings) -> tuple[object, ...]:
     """Give the settings that make knowledge what it is."""
     sources = {
-        name: (source.scope, source.prompt, source.types, source.parameter_names)
+        name: (source.scope, source.prompt, source.types, source.parameter_names, settings.redacted(source).keys())
         for name, source in settings.sources.items()
     }
     return settings.model, settings.redis, settings.cache, settings.stream, settings.output.templates_topic, sources

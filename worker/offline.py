@@ -28,6 +28,7 @@ from worker.parsing.lazy import LazyParser
 from worker.parsing.message_types import Typer
 from worker.parsing.microbatch import MicroBatcher
 from worker.parsing.parser import EncoderParser, checkpoint_version
+from worker.parsing.redaction import Redaction
 from worker.parsing.stream import Stream
 from worker.parsing.templates import Template
 from worker.pipeline import SourcePath
@@ -44,12 +45,20 @@ class FileParser:
     """Makes an event of every line of a file. What can't become one is written as an event that says why."""
 
     def __init__(
-        self, *, path: SourcePath, envelope: Envelope, model: MicroBatcher | None, memory: "TemplateFile | None"
+        self,
+        *,
+        path: SourcePath,
+        envelope: Envelope,
+        model: MicroBatcher | None,
+        memory: "TemplateFile | None",
+        redaction: Redaction | None = None,
     ) -> None:
+        """With `redaction`, lines that can't become events are told of without their text: nobody could read it."""
         self._path = path
         self._envelope = envelope
         self._model = model
         self._memory = memory
+        self._redaction = redaction
 
     @classmethod
     def open(
@@ -65,6 +74,7 @@ class FileParser:
         types: Mapping[str, Sequence[str]] | None = None,
         forget: bool = False,
         fields: Sequence[str] = (),
+        redaction: Redaction | None = None,
     ) -> Self:
         """Prepare everything but the model, which is loaded at the first miss.
 
@@ -91,16 +101,26 @@ class FileParser:
         path = SourcePath(
             name=source,
             finder=HeaderFinder(headers, zone=zone, source=source),
-            misses=Misses(cache=cache, store=None, model=micro_batcher, scope=source, prompt=prompt, stream=stream),
+            misses=Misses(
+                cache=cache,
+                store=None,
+                model=micro_batcher,
+                scope=source,
+                prompt=prompt,
+                redaction=redaction,
+                stream=stream,
+            ),
             parser_version=version,
             resource={},
             fields=FieldReader.load(fields, taught=taught_fields(model, prompt)) if fields else None,
+            redaction=redaction,
         )
         return cls(
             path=path,
             envelope=Envelope(envelope, zone=zone, max_record_bytes=1 << 30),
             model=micro_batcher,
             memory=memory,
+            redaction=redaction,
         )
 
     async def parse(self, records: Records) -> memoryview:
@@ -133,7 +153,10 @@ class FileParser:
                 lines.append(events.buffer[start : start + length].tobytes())
             elif row in failures:
                 reason, error = failures[row]
-                lines.append(_failure_line(self._path.name, _value(records, int(texts.record[row])), reason, error))
+                value = _value(records, int(texts.record[row]))
+                if self._redaction:
+                    value, error = b"", self._redaction.redacted(error.encode()).decode()
+                lines.append(_failure_line(self._path.name, value, reason, error))
         return b"".join(lines)
 
 

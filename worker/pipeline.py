@@ -19,6 +19,7 @@ from worker.codec.envelopes import DeadRow, Envelope, OpenedEnvelopes
 from worker.codec.fields import with_fields
 from worker.codec.header_finder import HeaderFinder
 from worker.codec.multiline import Joined, Joiner
+from worker.codec.redacting import Redactor
 from worker.columns.events import EventWriter
 from worker.columns.layout import I64, NONE, U8, Events, Matches, Records, Texts
 from worker.columns.records import EncodedBatch, decode_headers, write_record_batches
@@ -26,6 +27,7 @@ from worker.errors import BadInput, TooLarge
 from worker.metrics import Metrics
 from worker.parsing.fields import FieldReader
 from worker.parsing.headers import HeaderFormat
+from worker.parsing.redaction import Redaction
 from worker.transport.acknowledgements import Acknowledge
 from worker.transport.batches import FetchedBatch, TopicPartition, read_records
 from worker.transport.outlet import Outlet, Sender
@@ -69,6 +71,7 @@ class SourcePath:
         template_attribute: str = "log.record.template",
         has_parameter_attributes: bool = True,
         fields: FieldReader | None = None,
+        redaction: Redaction | None = None,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self.name = name
@@ -80,9 +83,11 @@ class SourcePath:
         self._template_attribute = template_attribute
         self._has_parameter_attributes = has_parameter_attributes
         self._fields = fields
+        self._redaction = redaction
         self._clock_ns = clock_ns
         self._formats: tuple[HeaderFormat, ...] | None = None
         self._writer: EventWriter | None = None
+        self._redactor: Redactor | None = None
 
     async def write(
         self,
@@ -99,14 +104,12 @@ class SourcePath:
         `record_time_ms`, (n,), settles timestamps that name no year.
         """
         headers = self.finder.split(texts, record_time_ms)
-        writer = self._writer_of(self.finder.formats)
+        writer, redactor = self._writer_of(self.finder.formats)
         with self.misses.cache.in_use():
             matches = self.misses.cache.look_up(texts, headers)
             matches = await self.misses.resolve(texts, headers, matches)
             events = writer.write(
-                texts,
-                headers,
-                matches,
+                *((texts, headers, matches) if redactor is None else redactor.redact(texts, headers, matches)),
                 records,
                 source=self.name,
                 topic=topic,
@@ -122,7 +125,7 @@ class SourcePath:
         unparsable = {row: self.misses.why(message_of(texts, headers, row)) for row in rows}
         return WrittenRows(events=events, matches=matches, types=types, unparsable=unparsable)
 
-    def _writer_of(self, formats: tuple[HeaderFormat, ...]) -> EventWriter:
+    def _writer_of(self, formats: tuple[HeaderFormat, ...]) -> tuple[EventWriter, Redactor | None]:
         """Return the writer for `formats`; `auto` changes them while it looks at the first lines."""
         if self._writer is None or formats != self._formats:
             self._formats = formats  # a batch that waits for the model keeps the former writer
@@ -136,8 +139,11 @@ class SourcePath:
                 template_attribute=self._template_attribute,
                 has_parameter_attributes=self._has_parameter_attributes,
             )
-            self.misses.cache.attach(self._writer)
-        return self._writer
+            if self._redaction:
+                names = [header_format.fields for header_format in formats]
+                self._redactor = Redactor(self._redaction, self._writer, names)
+            self.misses.cache.attach(self._redactor or self._writer)
+        return self._writer, self._redactor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

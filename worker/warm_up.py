@@ -21,7 +21,9 @@ from worker.columns.headers import HeaderSplitter
 from worker.columns.layout import MAX_FIELDS, NO_TIME, Events, Headers, Matches, Records, Texts
 from worker.columns.matching import TemplateTable
 from worker.columns.records import encode_headers, read_record_batch, write_record_batches
+from worker.columns.redacting import ColumnRedactor
 from worker.parsing.headers import PRESETS
+from worker.parsing.redaction import Redaction
 from worker.parsing.templates import Template
 
 _LINES = (
@@ -131,6 +133,14 @@ def read_and_write_record_batches() -> None:
     read_record_batch(bytes(batch.data))
 
 
+def redact() -> None:
+    """Compile what redacts values."""
+    texts = _texts(records_of(_LINES))
+    found = _matches(texts)
+    found = found._replace(template=found.template + 1)
+    ColumnRedactor(Redaction(ways={"ip": "mask"})).redact(texts, _headers(texts), found)
+
+
 def open_json_envelopes() -> None:
     """Compile the reader of JSON envelopes."""
     Envelope("json").open(records_of((b'{"message":"a b","n":1}',)))
@@ -146,6 +156,7 @@ def join_lines() -> None:
 PARTS: Mapping[str, Callable[[], None]] = {
     "open JSON envelopes": open_json_envelopes,
     "look up templates": look_up,
+    "redact values": redact,
     "split headers": split_headers,
     "write events": partial(write_events, "json"),
     "join lines": join_lines,

@@ -4,11 +4,11 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from typing import Protocol
 from weakref import WeakSet
 
 import numpy as np
 
-from worker.columns.events import EventWriter
 from worker.columns.layout import I64, Headers, Matches, Texts
 from worker.columns.matching import TemplateTable
 from worker.parsing.message_types import Typer
@@ -20,6 +20,18 @@ _SCOPE = 0
 _EVICTED_SHARE, _MOST_EVICTED = 16, 256
 #: Rows beyond the limit for templates that batches in work still need: none of theirs is evicted.
 _HEADROOM = 1 << 17
+
+
+class KnowsRows(Protocol):
+    """What must know the template of each row: an event writer, or what stands before one."""
+
+    def set_template(self, row: int, template: Template) -> None:
+        """Let `row` of the template table be `template` from now on."""
+        ...
+
+    def clear_template(self, row: int) -> None:
+        """Forget the template in `row`, if there is one."""
+        ...
 
 
 class TemplateCache:
@@ -42,7 +54,7 @@ class TemplateCache:
         self._table = TemplateTable(capacity=max_templates + _HEADROOM, fingerprint_capacity=max_fingerprints)
         self._capacity = max_templates
         # A writer goes when its source has another: only a batch that still waits holds on to it.
-        self._writers: WeakSet[EventWriter] = WeakSet()
+        self._writers: WeakSet[KnowsRows] = WeakSet()
         self._parameter_names = dict(parameter_names or {})
         self._typer = typer
         self._in_use: Counter[int] = Counter()
@@ -52,7 +64,7 @@ class TemplateCache:
     def __len__(self) -> int:
         return len(self._table)
 
-    def attach(self, writer: EventWriter) -> None:
+    def attach(self, writer: KnowsRows) -> None:
         """Let `writer` know every template from now on."""
         for row in self._table.rows(_SCOPE):
             writer.set_template(row, self._table.template(row))

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
+from worker.cli.options import config_option, load_settings
 from worker.terminal import printable_lines
 
 if TYPE_CHECKING:
     from worker.offline import FileParser
+    from worker.parsing.redaction import Redaction
 
 #: What is read at once; also how often something is written.
 _CHUNK_BYTES = 4 << 20
@@ -46,6 +48,7 @@ _CHUNK_BYTES = 4 << 20
 @click.option(
     "--json/--text", "as_json", default=None, help="JSON lines, or lines for people. Default: as the output is."
 )
+@config_option
 @click.argument("file", type=click.File("rb"), default="-")
 def command(
     source: str | None,
@@ -59,12 +62,15 @@ def command(
     asked: str | None,
     forget: bool,
     as_json: bool | None,
+    config: Path | None,
     file: BinaryIO,
 ) -> None:
     """Parse the lines of FILE (default: standard input): one event per line, in the same order.
 
     On a terminal events are shown for people, with parameters in colour; into a pipe or a file they are JSON lines.
     Templates are kept between runs, so that known lines need no model.
+
+    Of the settings, those under `redact` hold here, and `redact` of the source that --source names.
 
     \b
     logloom parse /var/log/syslog
@@ -78,8 +84,9 @@ def command(
     configure(format="text")  # on standard error: standard output is for events
     if as_json is None:
         as_json = not sys.stdout.isatty()
+    name = source or _name_of(file)
     parser = FileParser.open(
-        source=source or _name_of(file),
+        source=name,
         headers=headers,
         envelope=envelope,
         zone=zone,
@@ -89,11 +96,22 @@ def command(
         types=_message_types(types),
         forget=forget,
         fields=() if asked is None else asked.split(","),
+        redaction=_redaction(config, name),
     )
     try:
         asyncio.run(_parse(parser, file, _as_json if as_json else _as_text()))
     except BrokenPipeError:  # `logloom parse FILE | head` is no mistake
         sys.stderr.close()
+
+
+def _redaction(config: Path | None, source: str) -> "Redaction":
+    """Read what settings say of the source. Raises WrongSettings."""
+    from worker.parsing.redaction import Redaction  # noqa: PLC0415  --help must not wait for it
+    from worker.settings import Source  # noqa: PLC0415  the same
+
+    settings = load_settings(config)
+    ways = settings.redacted(settings.sources.get(source, Source.model_construct(name=source)))
+    return Redaction(ways=ways, key=settings.redaction_key)
 
 
 def _message_types(written: str) -> Mapping[str, tuple[str, ...]] | None:

@@ -24,8 +24,9 @@ def _cache_folder() -> Path:
     digest = hashlib.blake2b(digest_size=6)
     columns = Path(__file__).parent
     parsing = columns.parent / "parsing"
-    # The rules of `parsing` are compiled into kernels too: types of parameters, formats of headers.
+    # The rules of `parsing` are compiled into kernels too: types of parameters, formats of headers, what is redacted.
     rules = [
+        parsing / "redaction.py",
         parsing / "templates.py",
         parsing / "timestamps.py",
         parsing / "types.py",

@@ -22,6 +22,7 @@ def find(settings: Settings, *, needs_sources: bool) -> Iterator[Mistake]:
     yield from _outputs(settings)
     yield from _topics(settings)
     yield from _prompts(settings)
+    yield from _redaction(settings)
     for name, source in settings.sources.items():
         yield from _source(name, source)
     if needs_sources and not settings.sources:
@@ -148,6 +149,17 @@ def _prompts(settings: Settings) -> Iterator[Mistake]:
         if any(source.types != sources[0].types for source in sources):
             text = f"sources of the scope {scope!r} share their templates, so they need the same types"
             yield Mistake(paths=tuple(("sources", source.name, "types") for source in sources), text=text)
+
+
+def _redaction(settings: Settings) -> Iterator[Mistake]:
+    key = settings.redact.key
+    if key is not None and not 16 <= (size := len(key.get_secret_value().encode())) <= 64:
+        yield Mistake(paths=(("redact", "key"),), text=f"{size} bytes; allowed: 16 to 64 bytes")
+    defaults = [settings.redact.ip, settings.redact.email, settings.redact.token, settings.redact.card_number]
+    own = [way for source in settings.sources.values() for way in source.redact.values()]
+    if key is None and "hash" in {*defaults, settings.redact.user, *own}:
+        text = "not set, and values are to be hashed: give 16 to 64 bytes, in a file by redact.key_file"
+        yield Mistake(paths=(("redact", "key"),), text=text)
 
 
 def _path(settings: Settings, source: str, name: str) -> Path:

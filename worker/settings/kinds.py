@@ -49,7 +49,7 @@ def one_or_several(written: Any) -> Any:
     return [written] if written.strip() else []
 
 
-def _pairs(written: Any) -> Any:
+def pairs(written: Any) -> Any:
     """Read a text as a JSON object where it starts as one, else as `name=value` with commas."""
     if not isinstance(written, str):
         return written
@@ -211,11 +211,11 @@ RedisUrl = Annotated[
 ]
 Device = Annotated[str, BeforeValidator(_lowered), AfterValidator(_device), Allowed(text="auto, cpu, cuda or cuda:N")]
 Attributes = Annotated[
-    Mapping[str, str], BeforeValidator(_pairs), Allowed(text="a table, or name=value with commas, or a JSON object")
+    Mapping[str, str], BeforeValidator(pairs), Allowed(text="a table, or name=value with commas, or a JSON object")
 ]
 ParameterNames = Annotated[
     Mapping[str, tuple[str, ...]],
-    BeforeValidator(_pairs),
+    BeforeValidator(pairs),
     Allowed(text="a table of arrays: template (its text or id) to the names of its parameters"),
 ]
 AskedTypes = Annotated[

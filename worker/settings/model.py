@@ -28,6 +28,7 @@ from worker.settings.kinds import (
     Upper,
     Zone,
     one_or_several,
+    pairs,
 )
 
 MIB = 1 << 20
@@ -203,6 +204,28 @@ class Model(Group):
     """A model that is at one micro-batch for longer hangs: the worker ends, and another one goes on."""
 
 
+#: The kinds of values that can be redacted. Named here because settings know nothing of parsing; a test compares.
+RedactedKind = Literal["ip", "email", "token", "card_number", "user"]
+RedactionWay = Lower[Literal["keep", "mask", "hash"]]
+
+
+class Redact(Group):
+    """What must not leave the worker in events. `mask` writes `<ip>`, `hash` a pseudonym, `<ip:0f1e2d3c4b5a6978>`."""
+
+    ip: RedactionWay = "keep"
+    """IPv4 and IPv6 addresses."""
+    email: RedactionWay = "keep"
+    """Addresses of mail."""
+    token: RedactionWay = "keep"  # noqa: S105  a way, no secret
+    """Passwords, keys, sessions and tokens."""
+    card_number: RedactionWay = "keep"
+    """Numbers of credit cards."""
+    user: RedactionWay = "keep"
+    """Names and numbers of users."""
+    key: Maybe[SecretStr] = None
+    """Key of the pseudonyms, 16 to 64 bytes: workers with the same key write the same ones."""
+
+
 class Cache(Group):
     """The template cache in the worker's own memory."""
 
@@ -375,6 +398,12 @@ class Source(Group):
     """Names for the parameters of a template, instead of those that the model gives."""
     types: AskedTypes = {}
     """Types of messages to tell apart, in words; sources of one scope need the same."""
+    redact: Annotated[
+        Mapping[RedactedKind, RedactionWay],
+        BeforeValidator(pairs),
+        Allowed(text="a table of ip, email, token, card_number, user to keep, mask, hash; or ip=hash with commas"),
+    ] = {}
+    """What must not leave the worker in this source's events; kinds that are not named are as `[redact]` says."""
 
     @property
     def scope(self) -> str:
@@ -397,6 +426,7 @@ class Settings(Group):
     model: Model = Model()
     cache: Cache = Cache()
     stream: Stream = Stream()
+    redact: Redact = Redact()
     limits: Limits = Limits()
     multiline: Multiline = Multiline()
     metrics: Metrics = Metrics()
@@ -426,6 +456,16 @@ class Settings(Group):
         output = self.output
         return frozenset({output.topic, output.dead_letter_topic, output.templates_topic or output.topic})
 
+    def redacted(self, source: Source) -> dict[str, Literal["mask", "hash"]]:
+        """Give the kinds of values that events of `source` must not hold, and how each is written."""
+        ways = {kind: source.redact.get(kind, getattr(self.redact, kind)) for kind in get_args(RedactedKind)}
+        return {kind: way for kind, way in ways.items() if way != "keep"}
+
+    @property
+    def redaction_key(self) -> bytes:
+        """The key of the pseudonyms, empty where there is none. Never to be shown."""
+        return b"" if self.redact.key is None else self.redact.key.get_secret_value().encode()
+
     def subscription(self) -> frozenset[str] | re.Pattern[str]:
         """Give what to subscribe to: names, or where any source has a pattern one pattern for all."""
         named = frozenset(topic for source in self.sources.values() for topic in source.topics)
@@ -445,6 +485,7 @@ class Settings(Group):
             self.kafka.ssl_key_password,
             self.redis.password,
             self.redis.ssl_key_password,
+            self.redact.key,
         ):
             if secret is not None:
                 yield secret.get_secret_value()

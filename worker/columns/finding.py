@@ -1,0 +1,717 @@
+"""What must not leave the worker, found in a region of bytes: the compiled form of `parsing/redaction.py`.
+
+Each kind is looked for in a pass of its own, if a first pass saw what it needs; all take time by the region's length.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+from numba.extending import overload
+
+from worker.columns.jit import inlined, kernel
+from worker.columns.layout import I64, U8, U64
+from worker.parsing.redaction import (
+    CARD,
+    DIGEST_LENGTHS,
+    EMAIL,
+    EMPTY_VALUES,
+    IP,
+    KEYS,
+    LINE,
+    PREFIXES,
+    TOKEN,
+    USER,
+)
+
+# What a byte is, as bits.
+_DIGIT, _HEX, _WORD, _PIECE, _BASE64, _KEY, _LOCAL, _DOMAIN, _SCHEMED, _BARE, _UPPER, _LOWER = (
+    cast("int", np.int64(1 << bit)) for bit in range(12)
+)
+#: What `kind_of_key` says of a key that tells nothing.
+NO_KIND = cast("int", np.int64(-1))
+#: Most bytes of an address or a card's number that only its key tells of.
+_MOST_DOUBTFUL = 320
+#: FNV-1a, 64 bits.
+_FNV_START, _FNV_PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)
+#: Slots of the table of keys; a power of two.
+_SLOTS = 256
+
+_DIGITS = b"0123456789"
+_LOWERS = b"abcdefghijklmnopqrstuvwxyz"
+_LETTERS = _LOWERS + _LOWERS.upper()
+_HIGH = bytes(range(0x80, 0x100))
+
+
+class Tables(NamedTuple):
+    """What kernels look up."""
+
+    #: What each byte is, (256,).
+    of_byte: I64
+    #: Hashes of keys and of empty values by open addressing, 0 for a free slot; kinds, -1 for no value, (slots,).
+    hashes: U64
+    kinds: I64
+    #: The beginnings of services' keys, one after the other, and where each starts, (bytes,) and (prefixes + 1,).
+    prefixes: U8
+    prefix_edges: I64
+
+
+def _of_bytes() -> I64:
+    of_byte = np.zeros(256, np.int64)
+    for bit, members in (
+        (_DIGIT, _DIGITS),
+        (_HEX, _DIGITS + b"abcdefABCDEF"),
+        (_WORD, _LETTERS + _DIGITS + b"_"),
+        (_PIECE, _LETTERS + _DIGITS + b"_-"),
+        (_BASE64, _LETTERS + _DIGITS + b"_-+/"),
+        (_KEY, _LETTERS + _DIGITS + b"_-."),
+        (_LOCAL, _LETTERS + _DIGITS + b"_-.%+" + _HIGH),
+        (_DOMAIN, _LETTERS + _DIGITS + b"-." + _HIGH),
+        (_SCHEMED, _LETTERS + _DIGITS + b"._~+/=-"),
+        (_BARE, bytes(byte for byte in range(0x21, 0x100) if byte not in b",;&\"'()[]{}<>|\\")),
+        (_UPPER, _LOWERS.upper()),
+        (_LOWER, _LOWERS),
+    ):
+        for byte in members:
+            of_byte[byte] |= bit
+    return of_byte
+
+
+def _hash(text: bytes) -> int:
+    value = int(_FNV_START)
+    for byte in text:
+        value = ((value ^ byte) * int(_FNV_PRIME)) % (1 << 64)
+    return value
+
+
+def tables_of_keys() -> Tables:
+    """Give the tables to a kernel."""
+    raise NotImplementedError
+
+
+@overload(tables_of_keys)  # type: ignore[untyped-decorator]  # numba has no types
+def _tables_as_constants() -> Callable[[], Tables]:
+    of_byte = _of_bytes()
+    hashes, kinds = np.zeros(_SLOTS, np.uint64), np.zeros(_SLOTS, np.int64)
+    # An empty value has a mark before it, so that no key is taken for one.
+    for text, kind in (*KEYS.items(), *((f"\0{value}", -1) for value in EMPTY_VALUES)):
+        value = _hash(text.encode())
+        slot = value % _SLOTS
+        while hashes[slot] != 0:
+            slot = (slot + 1) % _SLOTS
+        hashes[slot], kinds[slot] = value, kind
+    prefixes = np.frombuffer(b"".join(PREFIXES), np.uint8).copy()
+    edges = np.cumsum([0, *map(len, PREFIXES)]).astype(np.int64)
+
+    def tables() -> Tables:
+        return Tables(of_byte, hashes, kinds, prefixes, edges)
+
+    return tables
+
+
+class Hits(NamedTuple):
+    """Values that are found, (hits,) each: the row, the span in `Texts.buffer`, and the index in KINDS."""
+
+    row: I64
+    start: I64
+    end: I64
+    kind: I64
+
+
+@inlined
+def _is(of_byte: I64, buffer: U8, at: int, bit: int) -> bool:
+    return bool(of_byte[buffer[at]] & bit)
+
+
+@inlined
+def _begins(of_byte: I64, buffer: U8, first: int, at: int) -> bool:
+    """Tell whether a value may begin at `at`."""
+    if at == first or not _is(of_byte, buffer, at - 1, _WORD):
+        return True
+    byte = buffer[at - 1]
+    return (byte == 0x6E or byte == 0x72 or byte == 0x74) and at - 2 >= first and buffer[at - 2] == 0x5C
+
+
+@inlined
+def _goes_on(of_byte: I64, buffer: U8, at: int, end: int) -> bool:
+    """Tell whether a dot and a digit follow."""
+    return at + 1 < end and buffer[at] == 0x2E and _is(of_byte, buffer, at + 1, _DIGIT)
+
+
+@inlined
+def keep(hits: Hits, count: int, row: int, start: int, end: int, kind: int) -> int:
+    """Put a hit behind the first `count`; return how many there are then."""
+    hits.row[count] = row
+    hits.start[count] = start
+    hits.end[count] = end
+    hits.kind[count] = kind
+    return count + 1
+
+
+@kernel
+def _find_ipv4(of_byte: I64, buffer: U8, first: int, end: int, row: int, hits: Hits, count: int) -> int:
+    at = first
+    while at < end:
+        if not _is(of_byte, buffer, at, _DIGIT):
+            at += 1
+            continue
+        start = at
+        goes_on = start - 2 >= first and buffer[start - 1] == 0x2E and _is(of_byte, buffer, start - 2, _DIGIT)
+        octets = 0
+        after = -1
+        while at < end:
+            number = 0
+            digits = 0
+            while at < end and _is(of_byte, buffer, at, _DIGIT):
+                digits += 1
+                number = min(number * 10 + buffer[at] - 0x30, 1000)
+                at += 1
+            if octets == 0:
+                after = at  # where the next look begins if this is none
+            if digits < 1 or digits > 3 or number > 255:
+                break
+            octets += 1
+            if octets == 4 or not _goes_on(of_byte, buffer, at, end):
+                break
+            at += 1
+        if octets == 4 and not goes_on and not _goes_on(of_byte, buffer, at, end):
+            count = keep(hits, count, row, start, at, IP)
+        else:
+            at = after
+    return count
+
+
+@kernel
+def _is_ipv6(of_byte: I64, buffer: U8, start: int, end: int) -> bool:
+    """Tell whether hexadecimal digits and colons are an address, maybe with a port."""
+    groups = 0
+    gaps = 0
+    colons = 0
+    digits = 0
+    has_digit = False
+    at = start
+    while at < end:
+        if buffer[at] != 0x3A:
+            digits += 1
+            has_digit = has_digit or _is(of_byte, buffer, at, _DIGIT)
+            at += 1
+            continue
+        if digits > 4:
+            return False
+        groups += digits > 0
+        if digits == 0 and at > start:
+            return False
+        digits = 0
+        colons += 1
+        at += 1
+        if at < end and buffer[at] == 0x3A:
+            gaps += 1
+            colons += 1
+            at += 1
+            if at < end and buffer[at] == 0x3A:
+                return False
+        elif at == start + 1:
+            return False  # one colon begins it
+    if digits > 5 or not has_digit:
+        return False
+    groups += digits > 0
+    if gaps == 0:
+        return digits > 0 and groups >= 8 and groups <= 9
+    return gaps == 1 and colons <= 8
+
+
+@kernel
+def _find_ipv6(of_byte: I64, buffer: U8, first: int, end: int, row: int, hits: Hits, count: int) -> int:
+    at = first
+    while at < end:
+        if not _is(of_byte, buffer, at, _HEX) and buffer[at] != 0x3A:
+            at += 1
+            continue
+        start = at
+        colons = 0
+        while at < end and (_is(of_byte, buffer, at, _HEX) or buffer[at] == 0x3A):
+            colons += buffer[at] == 0x3A
+            at += 1
+        if colons < 2 or (at < end and _is(of_byte, buffer, at, _WORD)) or _goes_on(of_byte, buffer, at, end):
+            continue
+        after = at
+        if buffer[start] == 0x3A and buffer[start + 1] != 0x3A:
+            start += 1
+        elif not _begins(of_byte, buffer, first, start):
+            continue
+        if buffer[after - 1] == 0x3A and buffer[after - 2] != 0x3A:
+            after -= 1
+        if _is_ipv6(of_byte, buffer, start, after):
+            count = keep(hits, count, row, start, after, IP)
+    return count
+
+
+@inlined
+def _is_domain(buffer: U8, start: int, end: int) -> bool:
+    if start == end or buffer[start] == 0x2E or buffer[start] == 0x2D:
+        return False
+    label = end
+    while label > start and buffer[label - 1] != 0x2E:
+        label -= 1
+    return label > start and end - label > 1 and buffer[label] >= 0x41
+
+
+@kernel
+def _find_addresses(
+    of_byte: I64,
+    buffer: U8,
+    first: int,
+    end: int,
+    row: int,
+    hits: Hits,
+    count: int,
+    email: bool,
+    token: bool,
+    user: bool,
+) -> int:
+    """Find addresses of mail, and users and passwords of URLs."""
+    local = first
+    authority = -1
+    colon = -1
+    for at in range(first, end):
+        byte = buffer[at]
+        if byte == 0x40:
+            if authority >= 0 and colon >= 0 and at > colon + 1:
+                if user and colon > authority:
+                    count = keep(hits, count, row, authority, colon, USER)
+                if token:
+                    count = keep(hits, count, row, colon + 1, at, TOKEN)
+            elif email and local < at:
+                after = at + 1
+                while after < end and _is(of_byte, buffer, after, _DOMAIN):
+                    after += 1
+                while after > at + 1 and (buffer[after - 1] == 0x2E or buffer[after - 1] == 0x2D):
+                    after -= 1
+                if _is_domain(buffer, at + 1, after):
+                    count = keep(hits, count, row, local, after, EMAIL)
+            authority = -1
+            colon = -1
+        elif byte == 0x3A:
+            if authority >= 0 and colon < 0:
+                colon = at
+        elif byte == 0x2F:
+            authority = -1
+            colon = -1
+            if at - 2 >= first and buffer[at - 1] == 0x2F and buffer[at - 2] == 0x3A:
+                authority = at + 1
+        elif byte <= 0x20 or byte == 0x22 or byte == 0x27 or byte == 0x3C or byte == 0x3E:
+            authority = -1
+            colon = -1
+        if not _is(of_byte, buffer, at, _LOCAL):
+            local = at + 1
+    return count
+
+
+@inlined
+def _is_issued(digits: int, two: int, four: int) -> bool:
+    if two >= 40 and two <= 49:
+        return digits == 13 or digits == 16 or digits == 19
+    if (two >= 51 and two <= 55) or (four >= 2221 and four <= 2720):
+        return digits == 16
+    if two == 34 or two == 37:
+        return digits == 15
+    if two == 30 or two == 36 or two == 38 or two == 39:
+        return digits >= 14
+    if two == 35 or (two >= 60 and two <= 69):
+        return digits >= 16
+    return two == 50 or two == 56 or two == 57 or two == 58
+
+
+@kernel
+def _find_cards(of_byte: I64, buffer: U8, first: int, end: int, row: int, hits: Hits, count: int) -> int:
+    at = first
+    while at < end:
+        if not _is(of_byte, buffer, at, _DIGIT):
+            at += 1
+            continue
+        start = at
+        before = buffer[start - 1] if start > first else np.uint8(0)
+        is_later = (before == 0x2E or before == 0x2D) and start - 2 >= first and _is(of_byte, buffer, start - 2, _DIGIT)
+        can_begin = _begins(of_byte, buffer, first, start) and not is_later
+        digits = 0
+        two = 0
+        four = 0
+        # The sums of digits with those of even places doubled, and with those of odd places.
+        even = 0
+        odd = 0
+        separator = np.uint8(0)
+        best = -1
+        after = -1
+        is_grouped = False
+        place = at
+        while True:
+            while place < end and _is(of_byte, buffer, place, _DIGIT):
+                digit = int(buffer[place]) - 0x30
+                doubled = 2 * digit - 9 if digit > 4 else 2 * digit
+                if digits % 2 == 0:
+                    even += doubled
+                    odd += digit
+                else:
+                    even += digit
+                    odd += doubled
+                if digits < 2:
+                    two = two * 10 + digit
+                if digits < 4:
+                    four = four * 10 + digit
+                digits += 1
+                place += 1
+            if after < 0:
+                after = place
+                is_grouped = digits == 4
+            if not can_begin or digits > 19:
+                break
+            follows = buffer[place] if place < end else np.uint8(0)
+            is_whole = not (place < end and _is(of_byte, buffer, place, _WORD)) and not _goes_on(
+                of_byte, buffer, place, end
+            )
+            total = even if digits % 2 == 0 else odd
+            if digits >= 13 and is_whole and total % 10 == 0 and _is_issued(digits, two, four):
+                best = place
+            if not is_grouped or (follows != 0x20 and follows != 0x2D) or (separator != 0 and separator != follows):
+                break
+            if place + 1 >= end or not _is(of_byte, buffer, place + 1, _DIGIT):
+                break
+            separator = follows
+            place += 1
+        if best >= 0:
+            count = keep(hits, count, row, start, best, CARD)
+            at = best
+        else:
+            at = after
+    return count
+
+
+@kernel
+def _has_prefix(buffer: U8, start: int, end: int, prefixes: U8, edges: I64) -> bool:
+    for number in range(edges.size - 1):
+        length = edges[number + 1] - edges[number]
+        place = 0
+        while place < length and start + place < end and buffer[start + place] == prefixes[edges[number] + place]:
+            place += 1
+        if place == length:
+            return True
+    return False
+
+
+@inlined
+def _is_scheme(buffer: U8, start: int, end: int) -> bool:
+    """Tell whether it is `Bearer` or `Basic`, in whatever case."""
+    if end - start == 6:
+        letters = (0x62, 0x65, 0x61, 0x72, 0x65, 0x72)
+        for place in range(6):
+            if buffer[start + place] | 0x20 != letters[place]:
+                return False
+        return True
+    if end - start == 5:
+        word = (0x62, 0x61, 0x73, 0x69, 0x63)
+        for place in range(5):
+            if buffer[start + place] | 0x20 != word[place]:
+                return False
+        return True
+    return False
+
+
+@kernel
+def _find_pieces(
+    of_byte: I64, buffer: U8, first: int, end: int, row: int, hits: Hits, count: int, prefixes: U8, edges: I64
+) -> int:
+    """Find JSON Web Tokens, services' keys, and what follows `Bearer`."""
+    at = first
+    while at < end:
+        if not _is(of_byte, buffer, at, _PIECE):
+            at += 1
+            continue
+        start = at
+        has_digit = False
+        while at < end and _is(of_byte, buffer, at, _PIECE):
+            has_digit = has_digit or _is(of_byte, buffer, at, _DIGIT)
+            at += 1
+        after = at
+        if after - start >= 10 and buffer[start] == 0x65 and buffer[start + 1] == 0x79 and buffer[start + 2] == 0x4A:
+            while at + 1 < end and buffer[at] == 0x2E and _is(of_byte, buffer, at + 1, _PIECE):
+                at += 1
+                while at < end and _is(of_byte, buffer, at, _PIECE):
+                    at += 1
+            if at > after:
+                count = keep(hits, count, row, start, at, TOKEN)
+        if has_digit and after - start >= 20 and _has_prefix(buffer, start, after, prefixes, edges):
+            count = keep(hits, count, row, start, after, TOKEN)
+        if after + 1 < end and buffer[after] == 0x20 and _is_scheme(buffer, start, after):
+            value = after + 2 if buffer[after + 1] == 0x20 else after + 1
+            stop = value
+            uppers = 0
+            is_sure = False
+            while stop < end and _is(of_byte, buffer, stop, _SCHEMED):
+                is_sure = is_sure or buffer[stop] == 0x3D or _is(of_byte, buffer, stop, _DIGIT)
+                uppers += stop > value and _is(of_byte, buffer, stop, _UPPER)
+                stop += 1
+            if stop - value >= 8 and (is_sure or uppers > 1):
+                count = keep(hits, count, row, value, stop, TOKEN)
+    return count
+
+
+@kernel
+def _find_random(of_byte: I64, buffer: U8, first: int, end: int, row: int, hits: Hits, count: int, least: int) -> int:
+    """Find long runs of hexadecimal digits and of base64."""
+    at = first
+    while at < end:
+        if not _is(of_byte, buffer, at, _BASE64):
+            at += 1
+            continue
+        start = at
+        seen = np.int64(0)
+        of_all = of_byte[buffer[at]]
+        changes = 0
+        former = np.int64(0)
+        while at < end and _is(of_byte, buffer, at, _BASE64):
+            every = of_byte[buffer[at]]
+            own = every & (_UPPER | _LOWER | _DIGIT)
+            changes += former != 0 and own != 0 and own != former
+            former = own
+            seen |= own
+            of_all &= every
+            at += 1
+        length = at - start
+        if length < least:
+            continue
+        if of_all & _HEX and seen & (_UPPER | _LOWER) != _UPPER | _LOWER:
+            is_digest = False
+            for digest in DIGEST_LENGTHS:
+                is_digest = is_digest or length == digest
+            if not is_digest:
+                count = keep(hits, count, row, start, at, TOKEN)
+        elif seen == _UPPER | _LOWER | _DIGIT and 5 * changes >= 2 * (length - 1):
+            for _ in range(2):
+                if at < end and buffer[at] == 0x3D:
+                    at += 1
+            count = keep(hits, count, row, start, at, TOKEN)
+    return count
+
+
+@inlined
+def _look_up(hashes: U64, kinds: I64, value: Any) -> int:
+    """Return the kind of a key's hash, -1 for an empty value, -2 for what is not in the table."""
+    slot = np.int64(value & np.uint64(_SLOTS - 1))
+    while hashes[slot] != 0:
+        if hashes[slot] == value:
+            return int(kinds[slot])
+        slot = (slot + 1) & (_SLOTS - 1)
+    return -2
+
+
+@kernel
+def _kind_of_key(of_byte: I64, hashes: U64, kinds: I64, buffer: U8, start: int, end: int) -> int:
+    """Tell what a value with that key is: by all of the key's words, the last two, or the last."""
+    whole = _FNV_START
+    two = _FNV_START
+    last = _FNV_START
+    former = np.int64(0)
+    for at in range(start, end):
+        own = of_byte[buffer[at]] & (_UPPER | _LOWER | _DIGIT)
+        if own == 0:
+            former = own
+            continue
+        if former == 0 or (own == _UPPER and former != _UPPER):
+            two = last
+            last = _FNV_START
+        former = own
+        byte = np.uint64(buffer[at] | 0x20 if own == _UPPER else buffer[at])
+        whole = (whole ^ byte) * _FNV_PRIME
+        two = (two ^ byte) * _FNV_PRIME
+        last = (last ^ byte) * _FNV_PRIME
+    for value in (whole, two, last):
+        kind = _look_up(hashes, kinds, value)
+        if kind >= 0:
+            return kind
+    return NO_KIND
+
+
+@kernel
+def has_form(of_byte: I64, hashes: U64, kinds: I64, buffer: U8, start: int, end: int, kind: int) -> bool:
+    """Tell whether a value that is called as `kind` is one."""
+    if start >= end or kind == IP:
+        return False
+    if end - start < 16:
+        value = _FNV_START * _FNV_PRIME  # the mark before an empty value
+        for at in range(start, end):
+            byte = np.uint64(buffer[at] | 0x20 if _is(of_byte, buffer, at, _UPPER) else buffer[at])
+            value = (value ^ byte) * _FNV_PRIME
+        if _look_up(hashes, kinds, value) == NO_KIND:
+            return False
+    if kind == EMAIL:
+        for at in range(start, end):
+            if buffer[at] == 0x40:
+                return True
+        return False
+    if kind == CARD:
+        digits = 0
+        for at in range(start, end):
+            digits += _is(of_byte, buffer, at, _DIGIT)
+        return digits >= 12
+    return True
+
+
+@inlined
+def _skip_blanks(buffer: U8, at: int, end: int) -> int:
+    for _ in range(2):
+        if at < end and (buffer[at] == 0x20 or buffer[at] == 0x09):
+            at += 1
+    return at
+
+
+@kernel
+def _delimiter_end(buffer: U8, start: int, at: int, end: int) -> int:
+    """Return where the delimiter behind a key ends, -1 where there is none."""
+    key_end = at
+    if at + 1 < end and buffer[at] == 0x5C and (buffer[at + 1] == 0x22 or buffer[at + 1] == 0x27):
+        at += 2
+    elif at < end and (buffer[at] == 0x22 or buffer[at] == 0x27):
+        at += 1
+    at = _skip_blanks(buffer, at, end)
+    if at < end and buffer[at] == 0x3D:
+        at += 1
+        if at < end and (buffer[at] == 0x3D or buffer[at] == 0x3E):
+            at += 1
+        return _skip_blanks(buffer, at, end)
+    if at < end and buffer[at] == 0x3A:
+        if at + 1 < end and buffer[at + 1] == 0x3D:
+            if not (at + 2 < end and (buffer[at + 2] == 0x3A or buffer[at + 2] == 0x2F)):
+                return _skip_blanks(buffer, at + 2, end)
+            return _skip_blanks(buffer, at + 1, end)
+        if not (at + 1 < end and (buffer[at + 1] == 0x3A or buffer[at + 1] == 0x2F)):
+            return _skip_blanks(buffer, at + 1, end)
+    is_option = key_end - start >= 2 and buffer[start] == 0x2D and buffer[start + 1] == 0x2D
+    if is_option and key_end < end and (buffer[key_end] == 0x20 or buffer[key_end] == 0x09):
+        if not (key_end + 1 < end and buffer[key_end + 1] == 0x2D):
+            return key_end + 1
+    return -1
+
+
+@kernel
+def _value_of_key(of_byte: I64, buffer: U8, at: int, end: int, kind: int) -> tuple[int, int]:
+    """Return the span of the value that begins at `at`."""
+    if kind == EMAIL or kind == CARD:
+        end = min(end, at + _MOST_DOUBTFUL)
+    start = at
+    if at + 1 < end and buffer[at] == 0x5C and (buffer[at + 1] == 0x22 or buffer[at + 1] == 0x27):
+        start = at = at + 2
+        while at < end and buffer[at] != 0x5C:
+            at += 1
+        return start, at
+    if at < end and (buffer[at] == 0x22 or buffer[at] == 0x27):
+        quote = buffer[at]
+        start = at = at + 1
+        while at < end and buffer[at] != quote:
+            if buffer[at] == 0x5C:
+                if at + 1 >= end:
+                    break
+                at += 1
+            at += 1
+        return start, at
+    if kind == LINE:
+        while at < end:
+            byte = buffer[at]
+            if byte == 0x0A or byte == 0x0D or byte == 0x22 or byte == 0x27 or byte == 0x5C:
+                break
+            at += 1
+    else:
+        while at < end and _is(of_byte, buffer, at, _BARE):
+            at += 1
+    while at > start and (buffer[at - 1] == 0x2E or buffer[at - 1] == 0x3A or buffer[at - 1] == 0x20):
+        at -= 1
+    return start, at
+
+
+@kernel
+def _find_keyed(
+    of_byte: I64,
+    hashes: U64,
+    kinds: I64,
+    buffer: U8,
+    first: int,
+    end: int,
+    row: int,
+    hits: Hits,
+    count: int,
+    wanted: U8,
+) -> int:
+    """Find what stands behind a key."""
+    at = first
+    while at < end:
+        if not _is(of_byte, buffer, at, _KEY):
+            at += 1
+            continue
+        start = at
+        while at < end and _is(of_byte, buffer, at, _KEY):
+            at += 1
+        begin = _delimiter_end(buffer, start, at, end)
+        if begin < 0:
+            continue
+        kind = _kind_of_key(of_byte, hashes, kinds, buffer, start, at)
+        if kind < 0:
+            continue
+        value_start, value_end = _value_of_key(of_byte, buffer, begin, end, kind)
+        kind = TOKEN if kind == LINE else kind
+        if has_form(of_byte, hashes, kinds, buffer, value_start, value_end, kind):
+            if wanted[kind]:
+                count = keep(hits, count, row, value_start, value_end, kind)
+            at = value_end
+    return count
+
+
+@kernel
+def find(buffer: U8, first: int, end: int, row: int, wanted: U8, hits: Hits, count: int) -> int:
+    """Find the values in buffer[first:end], each kind's in ascending order; return how many hits there are then."""
+    tables = tables_of_keys()
+    of_byte = tables.of_byte
+    dots = digits = colons = 0
+    piece = base64 = 0
+    at_signs = False
+    delimiters = False
+    long_pieces = long_runs = False
+    for at in range(first, end):
+        byte = buffer[at]
+        own = of_byte[byte]
+        digits += (own & _DIGIT) != 0
+        if own & _PIECE:
+            piece += 1
+            long_pieces = long_pieces or piece >= 10
+            if byte == 0x2D:
+                delimiters = True
+        else:
+            if (piece == 5 or piece == 6) and buffer[at - piece] | 0x20 == 0x62:
+                long_pieces = True
+            piece = 0
+            if byte == 0x2E:
+                dots += 1
+            elif byte == 0x3A:
+                colons += 1
+            elif byte == 0x3D:
+                delimiters = True
+            elif byte == 0x40:
+                at_signs = True
+        base64 = base64 + 1 if own & _BASE64 else 0
+        long_runs = long_runs or base64 >= 32
+    if wanted[IP]:
+        if dots >= 3 and digits >= 4:
+            count = _find_ipv4(of_byte, buffer, first, end, row, hits, count)
+        if colons >= 2:
+            count = _find_ipv6(of_byte, buffer, first, end, row, hits, count)
+    if at_signs and (wanted[EMAIL] or wanted[TOKEN] or wanted[USER]):
+        email, token, user = wanted[EMAIL] != 0, wanted[TOKEN] != 0, wanted[USER] != 0
+        count = _find_addresses(of_byte, buffer, first, end, row, hits, count, email, token, user)
+    if wanted[TOKEN]:
+        if long_pieces:
+            count = _find_pieces(of_byte, buffer, first, end, row, hits, count, tables.prefixes, tables.prefix_edges)
+        if long_runs:
+            count = _find_random(of_byte, buffer, first, end, row, hits, count, 32)
+    if wanted[CARD] and digits >= 13:
+        count = _find_cards(of_byte, buffer, first, end, row, hits, count)
+    if delimiters or colons > 0:
+        count = _find_keyed(of_byte, tables.hashes, tables.kinds, buffer, first, end, row, hits, count, wanted)
+    return count
