@@ -8,9 +8,10 @@ import pytest
 
 from worker.codec.envelopes import KINDS, PRESETS
 from worker.errors import WrongSettings
+from worker.parsing import redaction
 from worker.settings import Settings, describe, load, read, shown
 from worker.settings.kinds import time_zone
-from worker.settings.model import Envelope
+from worker.settings.model import Envelope, RedactedKind
 
 _ONCE = {"LOGLOOM_TOPICS": "t", "LOGLOOM_KAFKA__DELIVERY": "exactly-once"}
 _OAUTHBEARER = {"LOGLOOM_KAFKA__SASL_MECHANISM": "OAUTHBEARER"}
@@ -384,6 +385,60 @@ def test_redis_password_joins_its_address(url: str, address: str) -> None:
     assert load(environment=environment).redis.address == address
 
 
+def test_redaction_is_set_for_all_and_for_one(tmp_path: Path) -> None:
+    """A source's kinds win over those of all; the key comes from a file and is never shown."""
+    (tmp_path / "key").write_text("0123456789abcdef\n")
+    file = _toml(
+        tmp_path,
+        f"""
+        [redact]
+        ip = "hash"
+        token = "MASK"
+        key_file = "{tmp_path / "key"}"
+        [sources.web]
+        topics = ["w"]
+        redact = {{ ip = "keep", user = "hash" }}
+        [sources.app]
+        topics = ["a"]
+        """,
+    )
+    found = read(file, environment={"LOGLOOM_SOURCES__APP__REDACT": "email=mask"})
+    ways = {name: found.settings.redacted(source) for name, source in found.settings.sources.items()}
+    assert ways == {
+        "web": {"token": "mask", "user": "hash"},
+        "app": {"ip": "hash", "token": "mask", "email": "mask"},
+    }
+    assert found.settings.redaction_key == b"0123456789abcdef"
+    assert list(found.settings.secrets()) == ["0123456789abcdef"]
+    assert {one.name: one.value for one in shown(found.settings, found.origins)}["redact.key"] == "***"
+    assert Settings().redacted(found.settings.sources["app"]) == {"email": "mask"}
+
+
+@pytest.mark.parametrize(
+    ("redact", "mistake"),
+    [
+        ({"REDACT__IP": "hash"}, "redact.key (LOGLOOM_REDACT__KEY): not set, and values are to be hashed"),
+        ({"SOURCES__A__REDACT": "user=hash", "SOURCES__A__TOPICS": "t"}, "redact.key (LOGLOOM_REDACT__KEY): not set"),
+        ({"REDACT__IP": "hash", "REDACT__KEY": "fifteen-bytes.."}, "15 bytes; allowed: 16 to 64 bytes"),
+        ({"REDACT__KEY": "x" * 65}, "65 bytes; allowed: 16 to 64 bytes"),
+        ({"REDACT__IP": "blur"}, "allowed: keep, mask, hash"),
+        ({"SOURCES__A__REDACT": "phone=mask", "SOURCES__A__TOPICS": "t"}, "ip, email, token, card_number, user"),
+        ({"SOURCES__A__REDACT": "ip=blur", "SOURCES__A__TOPICS": "t"}, "keep, mask, hash"),
+    ],
+)
+def test_redaction_that_can_not_be(redact: dict[str, str], mistake: str) -> None:
+    """A kind or way that there is not is refused, and a hash without a sound key; the key is not told."""
+    mistakes = _mistakes({"LOGLOOM_TOPICS": "u"} | {f"LOGLOOM_{name}": value for name, value in redact.items()})
+    assert len(mistakes) == 1
+    assert mistake in mistakes[0]
+    assert "fifteen" not in mistakes[0]
+
+
+def test_kinds_are_those_that_can_be_redacted() -> None:
+    """Settings name every kind that is found, in the order of the definition, and no other."""
+    assert get_args(RedactedKind) == redaction.KINDS
+
+
 def test_unreadable_secret_file_is_a_mistake(tmp_path: Path) -> None:
     """A secret's file that is not there, or a secret that is set twice, is told of."""
     environment = {
@@ -433,7 +488,7 @@ def test_every_setting_is_described() -> None:
     """The table names every setting with a default, what is allowed and a meaning."""
     rows = [line for line in describe().splitlines() if line.startswith("| `")]
     names = [row.split("|")[1].strip(" `") for row in rows]
-    assert len(rows) == 95
+    assert len(rows) == 102
     assert {"bootstrap_servers", "topic_pattern", "parameter_names", "port"} <= set(names)
     assert all(len([cell for cell in row.split(" | ") if cell.strip(" |")]) == 5 for row in rows)
 

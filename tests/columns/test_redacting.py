@@ -90,7 +90,9 @@ def _rows(draw: st.DrawFn) -> Row:
     message = draw(LINES)
     count = draw(st.integers(0, 4))
     edges = sorted(draw(st.lists(st.integers(0, len(message)), min_size=2 * count, max_size=2 * count)))
-    names = draw(st.lists(st.sampled_from(["", "user", "session_id", "client_ip", "email"]), min_size=count, max_size=count))
+    names = draw(
+        st.lists(st.sampled_from(["", "user", "session_id", "client_ip", "email"]), min_size=count, max_size=count)
+    )
     fields = tuple(draw(LINES) for _ in row.fields)
     return replace(
         row, message=message, spans=tuple(zip(edges[::2], edges[1::2], strict=True)), names=tuple(names), fields=fields
@@ -110,7 +112,9 @@ def test_rows_are_redacted_in_all_their_texts(some: list[Row]) -> None:
         attributes = event["attributes"]
         for one in attributes["log.record.parameters"]:
             assert one["value"] == event["body"][one["start"] : one["end"]]
-        if HASHED.redacted(row.message) == row.message and not any(_is_named(row, place) for place in range(len(row.spans))):
+        if HASHED.redacted(row.message) == row.message and not any(
+            _is_named(row, place) for place in range(len(row.spans))
+        ):
             assert event["body"] == former["body"]
             assert attributes["log.record.parameters"] == former["attributes"]["log.record.parameters"]
         elif not any(row.names or ()):
@@ -158,9 +162,7 @@ def test_parameters_with_a_name_are_redacted_whole(message: bytes, data: st.Data
         (b"\xc3\xa9 10.0.0.7 \xff x", ((12, 13),), "\xe9 <ip> \ufffd x", ["\ufffd"]),
     ],
 )
-def test_parameters_in_values(
-    message: bytes, spans: tuple[tuple[int, int], ...], body: str, values: list[str]
-) -> None:
+def test_parameters_in_values(message: bytes, spans: tuple[tuple[int, int], ...], body: str, values: list[str]) -> None:
     """A parameter grows to what is written for the value that it is a part of; of several the first has it."""
     masked = Redaction(ways={"ip": "mask"})
     (event,), _ = events_of([Row(message=message, spans=spans)], masked)

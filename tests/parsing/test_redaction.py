@@ -4,7 +4,7 @@ import hashlib
 
 import pytest
 
-from worker.parsing.redaction import KINDS, PSEUDONYM_DIGITS, Redaction, kind_of_name
+from worker.parsing.redaction import KINDS, PSEUDONYM_DIGITS, Redaction, Way, kind_of_name
 from worker.parsing.templates import Template
 
 MASKED = Redaction(ways=dict.fromkeys(KINDS, "mask"))
@@ -35,7 +35,10 @@ FOUND = [
     ("user=bob uid=0 logged in", "user=<user> uid=<user> logged in"),
     ('{"userName": "Bob Smith", "password":"x\\"y", "n": 3}', '{"userName": "<user>", "password":"<token>", "n": 3}'),
     (r'body="{\"user\":\"bob\",\"token\":\"x y\"}"', r'body="{\"user\":\"<user>\",\"token\":\"<token>\"}"'),
-    ("db_password: hunter2, X-Api-Key: abc; sessionId=9", "db_password: <token>, X-Api-Key: <token>; sessionId=<token>"),
+    (
+        "db_password: hunter2, X-Api-Key: abc; sessionId=9",
+        "db_password: <token>, X-Api-Key: <token>; sessionId=<token>",
+    ),
     ("mysql --password hunter2 --user bob", "mysql --password <token> --user <user>"),
     ("Authorization: Digest username=x, realm=y\nnext", "Authorization: <token>\nnext"),
     ("Cookie: a=1; b=2", "Cookie: <token>"),
@@ -97,7 +100,7 @@ def test_of_two_kinds_the_longer_value_counts() -> None:
 
 def test_kinds_have_pseudonyms_of_their_own() -> None:
     """A user and a token that read alike are told apart; another key gives other pseudonyms."""
-    ways = dict.fromkeys(KINDS, "hash")
+    ways: dict[str, Way] = dict.fromkeys(KINDS, "hash")
     one, other = Redaction(ways=ways, key=b"k" * 16), Redaction(ways=ways, key=b"l" * 16)
     written = {redaction.written(kind, b"alike") for redaction in (one, other) for kind in range(len(KINDS))}
     assert len({text.partition(b":")[2] for text in written}) == 2 * len(KINDS)
@@ -106,7 +109,14 @@ def test_kinds_have_pseudonyms_of_their_own() -> None:
 def test_names_tell_kinds() -> None:
     """All words of a name are asked, then the last two, then the last."""
     told = {name: kind_of_name(name) for name in ("client_user_name", "apiKey", "x.auth-token", "user_agent", "", "id")}
-    assert [None if kind is None else KINDS[kind] for kind in told.values()] == ["user", "token", "token", None, None, None]
+    assert [None if kind is None else KINDS[kind] for kind in told.values()] == [
+        "user",
+        "token",
+        "token",
+        None,
+        None,
+        None,
+    ]
 
 
 def test_a_template_is_written_without_values() -> None:

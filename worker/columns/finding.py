@@ -427,9 +427,9 @@ def _find_pieces(
             at += 1
             continue
         start = at
-        has_digit = False
+        is_word = True
         while at < end and _is(of_byte, buffer, at, _PIECE):
-            has_digit = has_digit or _is(of_byte, buffer, at, _DIGIT)
+            is_word = is_word and not _is(of_byte, buffer, at, _DIGIT | _UPPER)
             at += 1
         after = at
         if after - start >= 10 and buffer[start] == 0x65 and buffer[start + 1] == 0x79 and buffer[start + 2] == 0x4A:
@@ -439,7 +439,7 @@ def _find_pieces(
                     at += 1
             if at > after:
                 count = keep(hits, count, row, start, at, TOKEN)
-        if has_digit and after - start >= 20 and _has_prefix(buffer, start, after, prefixes, edges):
+        if not is_word and after - start >= 20 and _has_prefix(buffer, start, after, prefixes, edges):
             count = keep(hits, count, row, start, after, TOKEN)
         if after + 1 < end and buffer[after] == 0x20 and _is_scheme(buffer, start, after):
             value = after + 2 if buffer[after + 1] == 0x20 else after + 1

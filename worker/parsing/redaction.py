@@ -55,7 +55,7 @@ EMPTY_VALUES = (
     "null", "none", "nil", "-", "true", "false", "undefined", "(null", "(none", "yes", "no", "?", "unknown", "***",
     "n/a", "anonymous",
 )  # fmt: skip
-#: How the keys of services begin; 20 characters or more, a digit among them.
+#: How the keys of services begin; 20 characters or more, a digit or an upper-case letter among them.
 PREFIXES = (
     b"AKIA", b"ASIA", b"ghp_", b"gho_", b"ghu_", b"ghs_", b"ghr_", b"github_pat_", b"glpat-", b"xoxb-", b"xoxp-",
     b"xoxa-", b"xoxs-", b"xoxr-", b"sk_live_", b"sk_test_", b"rk_live_", b"rk_test_", b"sk-", b"AIza", b"npm_", b"hf_",
@@ -339,7 +339,7 @@ def _tokens(text: bytes) -> Iterator[Hit]:
         if run[0].startswith(b"eyJ") and len(run[0]) >= 10 and (rest := _REST_OF_JWT.match(text, end)):
             yield Hit(start, rest.end(), TOKEN)
             at = rest.end()
-        if len(run[0]) >= 20 and run[0].startswith(PREFIXES) and re.search(rb"[0-9]", run[0]):
+        if len(run[0]) >= 20 and run[0].startswith(PREFIXES) and re.search(rb"[0-9A-Z]", run[0]):
             yield Hit(start, end, TOKEN)
         if run[0].lower() in {b"bearer", b"basic"} and (after := _AFTER_SCHEME.match(text, end)):
             uppers = sum(0x41 <= byte <= 0x5A for byte in after[1][1:])
