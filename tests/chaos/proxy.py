@@ -87,8 +87,8 @@ class Proxy:
         self._connections |= both
         try:
             await asyncio.gather(self._pass(reader, other_writer), self._pass(other_reader, writer))
-        except OSError:
-            pass  # an end is gone: so is the other
+        except (OSError, asyncio.CancelledError):
+            pass  # an end is gone: so is the other; or the proxy ends
         finally:
             for end in both:
                 end.transport.abort()
