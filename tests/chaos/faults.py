@@ -204,6 +204,19 @@ def offset_out_of_range(world: World) -> None:
     world.wait_until_ready()
 
 
+def reload(world: World) -> None:
+    """Have workers read other settings again and again, by signals and by calls in Redis, several at once too."""
+    for number in range(8):
+        most = f"[cache]\nmax_templates = {50_000 + number // 2}\n"
+        world.file.write_text(f"{most}[multiline]\nmax_lines = {400 + number}\n")
+        for _ in range(world.chance.choice([1, 3])):
+            world.any_worker().process.send_signal(signal.SIGHUP)
+        world.some_time(0.2, 1.5)
+        with world.redis.client() as client:
+            client.xadd("logloom:reload", {"reload": "*"}, maxlen=1, approximate=False)
+        world.some_time(0.2, 1.5)
+
+
 FAULTS = (
     Fault(name="kill", title="SIGKILL of 5 workers", do=kill),
     Fault(name="zombie", title="SIGSTOP beyond the session, SIGCONT", do=zombie),
@@ -223,4 +236,5 @@ FAULTS = (
     Fault(name="partitions-added", title="partitions added", do=partitions_added),
     Fault(name="topic-recreated", title="topic deleted and created again", do=topic_recreated),
     Fault(name="offset-out-of-range", title="committed offsets out of range", do=offset_out_of_range),
+    Fault(name="reload", title="settings reloaded, 16 times", do=reload),
 )

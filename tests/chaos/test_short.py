@@ -40,7 +40,13 @@ def broker(kafka: KafkaBroker) -> Iterator[ProxiedBroker]:
 
 
 @pytest.mark.parametrize(
-    ("name", "delivery"), [("kill", "exactly-once"), ("broker-cut", "exactly-once"), ("broker-killed", "at-least-once")]
+    ("name", "delivery"),
+    [
+        ("kill", "exactly-once"),
+        ("broker-cut", "exactly-once"),
+        ("broker-killed", "at-least-once"),
+        ("reload", "exactly-once"),
+    ],
 )
 def test_faults_break_no_promise(broker: ProxiedBroker, name: str, delivery: str) -> None:
     """Nothing is lost, doubled beyond what is promised, out of order, or wrong."""

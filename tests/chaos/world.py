@@ -2,11 +2,13 @@
 
 import asyncio
 import random
+import tempfile
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from kafka import KafkaAdminClient
 
@@ -101,6 +103,8 @@ class World:
     dead: str
     group: str
     feeder: Feeder
+    #: The workers' settings beside their variables.
+    file: Path
     slots: list[Slot] = field(default_factory=list)
     #: Lines that were read and do not stand in the input any more.
     former: list[Line] = field(default_factory=list)
@@ -240,6 +244,7 @@ class World:
             for slot in self.slots:
                 slot.end()
         self.redis.close()
+        self.file.unlink()
 
 
 def new_world(broker: ProxiedBroker, *, delivery: str, seed: int, rate: float, workers: int, model: str) -> World:
@@ -250,6 +255,8 @@ def new_world(broker: ProxiedBroker, *, delivery: str, seed: int, rate: float, w
     raw, dead = broker.new_topic("raw", _PARTITIONS), broker.new_topic("dead", 1)
     events = broker.new_topic("events", 2 * _PARTITIONS)
     group = f"chaos-{raw}"
+    with tempfile.NamedTemporaryFile(prefix="logloom-", suffix=".toml", delete=False) as opened:
+        file = Path(opened.name)
     settings = environment(
         broker,
         topics=raw,
@@ -257,6 +264,7 @@ def new_world(broker: ProxiedBroker, *, delivery: str, seed: int, rate: float, w
         dead=dead,
         group=group,
         redis=redis.url,
+        CONFIG=str(file),
         MODEL__PATH=model,
         KAFKA__DELIVERY=delivery,
         KAFKA__METADATA_MAX_AGE_MS="1000",
@@ -274,6 +282,7 @@ def new_world(broker: ProxiedBroker, *, delivery: str, seed: int, rate: float, w
         events=events,
         dead=dead,
         group=group,
+        file=file,
         feeder=Feeder(broker.bootstrap, raw, partitions=_PARTITIONS, rate=rate, seed=seed),
     )
     for _ in range(workers):

@@ -4,20 +4,23 @@ import json
 import signal
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from kafka import KafkaConsumer
 from kafka import TopicPartition as KafkaPartition
 
 from tests.chaos.checker import check, read_dead, read_events, read_lines
 from tests.chaos.feed import SPACIOUS, TEMPLATES, Feeder
 from tests.integration.worker_process import WorkerProcess, environment, running
-from tests.kafka_broker import KafkaBroker
+from tests.kafka_broker import KafkaBroker, wait_until
 from tests.parsing.checkpoints import write_small
 from tests.redis_server import ForeignRedis, RedisServer
+from worker.cli import cli
 from worker.parsing.checkpoint import KNOWN, checkpoint_version, prompt_folder
 from worker.parsing.known import write_known
 from worker.parsing.templates import Template
@@ -90,12 +93,12 @@ class Place:
         return sorted(found, key=lambda event: event["place"])
 
     def check(self, worker: WorkerProcess) -> None:
-        """Stop the feeder and the worker, and hold output against input: each line once, in order, traces whole.
+        """Stop the worker, and hold output against input: each line once, in order, traces whole.
 
         Each generation of settings was in force once in each partition, with its own parser.
         """
         self.feeder.stop()
-        worker.wait_for(self.feeder.fed)
+        worker.wait(lambda: sum(self.kafka.committed(f"group-{self.raw}").values()) == self.feeder.fed, what="the end")
         assert worker.terminate() == 0
         bootstrap = self.kafka.bootstrap
         verdict = check(
@@ -112,6 +115,11 @@ def outcomes(worker: WorkerProcess) -> dict[str, int]:
     """Return how many reloads were done and refused."""
     metrics = worker.metrics()
     return {name: metrics[f'logloom_reloads_total{{outcome="{name}"}}'] for name in ("done", "refused")}
+
+
+def has_done(worker: WorkerProcess, reloads: int) -> bool:
+    """Tell whether so many reloads were done."""
+    return outcomes(worker)["done"] == reloads
 
 
 @pytest.fixture
@@ -178,3 +186,70 @@ def test_each_batch_is_parsed_by_one_state(
         worker.wait(lambda: outcomes(worker)["refused"] == 1, what="a refusal")
         place.take(worker, a)
         place.check(worker)
+
+
+def test_a_call_in_redis_reaches_every_worker(
+    kafka: KafkaBroker, redis: RedisServer | ForeignRedis, checkpoints: Mapping[str, Path], tmp_path: Path
+) -> None:
+    """`logloom reload` has all workers, or those of a scope, read their files anew; a scope that nobody has is told."""
+    place = place_of(kafka, tmp_path, REDIS__URL=redis.url)
+    place.set(checkpoints["a"])
+    named = {"LOGLOOM_REDIS__URL": redis.url}
+
+    def call(*options: str) -> tuple[int, str]:
+        result = CliRunner().invoke(cli, ["reload", "--config", str(place.file), *options], env=named)
+        return result.exit_code, result.output
+
+    with running(place.environment) as one, running(place.environment) as other:
+        for number, options in enumerate(([], ["--scope", "shop"]), 1):
+            place.set(checkpoints["ab"[number % 2]])
+            code, said = call(*options)
+            assert (code, said.partition(";")[0]) == (
+                0,
+                f"asked the workers of {options[-1] if options else 'all scopes'}",
+            )
+            for worker in (one, other):
+                wait_until(partial(has_done, worker, number), seconds=60, what="a reload")
+        code, said = call("--scope", "ship")
+        assert (code, "no worker reads the scope ship; there are shop" in said) == (2, True)
+        assert [outcomes(worker) for worker in (one, other)] == [{"done": 2, "refused": 0}] * 2
+        assert (one.terminate(), other.terminate()) == (0, 0)
+
+
+@pytest.mark.parametrize("delivery", DELIVERIES)
+def test_signals_come_at_any_time(
+    kafka: KafkaBroker,
+    redis: RedisServer | ForeignRedis,
+    checkpoints: Mapping[str, Path],
+    tmp_path: Path,
+    delivery: str,
+) -> None:
+    """During a start, a rebalance and a stop too, many at once: each line becomes an event once, in order."""
+    place = place_of(kafka, tmp_path, delivery=delivery, REDIS__URL=redis.url)
+    place.set(checkpoints["a"])
+    place.versions.append(checkpoint_version(checkpoints["a"]))
+    with running(place.environment, is_ready=False) as one:
+        one.wait(lambda: "serving /metrics" in one.log, what="a start")
+        for _ in range(20):
+            one.process.send_signal(signal.SIGHUP)
+        one.wait_until_ready()
+        one.wait(lambda: outcomes(one)["done"] >= 1, what="a reload")
+        place.feeder.start()
+        one.wait_for(500)
+        with running(place.environment, is_ready=False) as other:
+
+            def is_shared() -> bool:
+                one.process.send_signal(signal.SIGHUP)
+                if "serving /metrics" in other.log:
+                    other.process.send_signal(signal.SIGHUP)
+                return other.status("/readyz") == one.status("/readyz") == 200 and other.accounted() > 500
+
+            other.wait(is_shared, what="two workers")
+            for _ in range(20):
+                one.process.send_signal(signal.SIGHUP)
+            one.process.send_signal(signal.SIGTERM)
+            while one.process.poll() is None:
+                one.process.send_signal(signal.SIGHUP)
+            assert one.process.returncode == 0
+            assert outcomes(other)["refused"] == 0
+            place.check(other)

@@ -60,7 +60,10 @@ def command(config: Path | None, broker: str | None) -> None:
     for by in asked:
         reloader.ask(by)
     refuse(settings)
-    end(run(assemble(settings, reloader)))
+    code = run(assemble(settings, reloader))
+    # Python gives up its own handlers as it ends, and one more signal would end it with another code.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    end(code)
 
 
 def end(code: int) -> NoReturn:
