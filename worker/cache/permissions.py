@@ -5,7 +5,7 @@ import math
 import secrets
 import ssl
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
@@ -13,6 +13,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from worker.cache.calls import ALL_SCOPES, call_key
 from worker.cache.scripts import REMOVE
 from worker.errors import StoreUnavailable, Unreachable
 from worker.settings import Redis
@@ -48,7 +49,8 @@ def ask(settings: Redis, scope: str) -> Answer:
         **settings.tls,
     )
     try:
-        return _ask(client, f"{settings.prefix}:{{{quote(scope, safe='')}}}:check-{secrets.token_hex(4)}")
+        key = f"{settings.prefix}:{{{quote(scope, safe='')}}}:check-{secrets.token_hex(4)}"
+        return _ask(client, key, [call_key(settings.prefix, called) for called in (ALL_SCOPES, scope)])
     except (redis.AuthenticationError, redis.exceptions.AuthorizationError) as exc:
         raise Unreachable(
             f"Redis refuses the user: {str(exc).rstrip('.')}; look at redis.url and redis.password"
@@ -65,10 +67,10 @@ def ask(settings: Redis, scope: str) -> Answer:
         client.close()
 
 
-def _ask(client: redis.Redis, key: str) -> Answer:
+def _ask(client: redis.Redis, key: str, calls: Sequence[str]) -> Answer:
     denied: dict[str, None] = {}
     best = math.inf
-    for permission, command in _commands(key):
+    for permission, command in _commands(key, calls):
         began = time.perf_counter()
         try:
             client.execute_command(*command)  # type: ignore[no-untyped-call]
@@ -87,7 +89,7 @@ def _ask(client: redis.Redis, key: str) -> Answer:
     return Answer(milliseconds=best * 1000, version=version)
 
 
-def _commands(key: str) -> Iterator[tuple[str, tuple[str | int, ...]]]:
+def _commands(key: str, calls: Sequence[str]) -> Iterator[tuple[str, tuple[str | int, ...]]]:
     """Give each permission as an ACL has it, with a command that needs it."""
     state, stream, young, old = (f"{key}:{name}" for name in ("state", "announcements", "young", "old"))
     yield "+hset", ("HSET", state, "epoch", "")
@@ -99,6 +101,8 @@ def _commands(key: str) -> Iterator[tuple[str, tuple[str | int, ...]]]:
     yield "+xrange", ("XRANGE", stream, "-", "+")
     yield "+xread", ("XREAD", "STREAMS", stream, 0)
     yield "+type", ("TYPE", stream)
+    for call in calls:
+        yield "+type", ("TYPE", call)  # of keys that are the worker's to read, whatever stands there
     yield "+hset", ("HSET", young, "fingerprint", "id")
     yield "+rename", ("RENAME", young, old)
     yield "+script|load", ("SCRIPT", "LOAD", REMOVE)
