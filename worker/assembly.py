@@ -17,6 +17,7 @@ from worker.codec.header_finder import HeaderFinder
 from worker.codec.multiline import Joiner, Limits
 from worker.health import HealthServer
 from worker.knowledge import Knowledge, SharedNetworks, redaction_of
+from worker.memory import give_back
 from worker.metrics import Metrics
 from worker.parsing.checkpoint import taught_fields
 from worker.parsing.fields import FieldReader
@@ -152,6 +153,9 @@ class Assembly:
                 await former.close(heir=knowledge)
                 knowledge.listen(self._fail)
         self.metrics.describe_build(parser=knowledge.parser_version)
+        if knowledge is not former:
+            del former
+            await asyncio.to_thread(give_back)
 
     async def _close(self) -> None:
         await self.knowledge.close()
