@@ -256,9 +256,12 @@ class TemplateStore:
         return len(self._pending)
 
     async def close(self) -> None:
-        """Close all connections; what is pending is lost."""
-        await self._client.aclose()
-        await self._listening_client.aclose()
+        """Close all connections, those that break on the way too; what is pending is lost."""
+        for client in (self._client, self._listening_client):
+            try:
+                await client.aclose()
+            except (RedisError, OSError):
+                self.failures += 1
 
     # The path of a batch, in call order.
 
