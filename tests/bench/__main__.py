@@ -49,6 +49,9 @@ def parts(arguments: argparse.Namespace, broker: _Broker) -> Mapping[str, Part]:
         "kernels": lambda: kernels.in_memory(
             lines_each=4_000 if quick else 40_000, repeats=2 * repeats + 1, model=model
         ),
+        "redacting": lambda: kernels.redacting(
+            lines_each=4_000 if quick else 40_000, repeats=2 * repeats + 1, model=model
+        ),
         "misses": lambda: misses.misses(lines_each=200 if quick else 1_000, repeats=repeats, model=model),
         "hostile": lambda: hostile.curves(
             repeats=2 * repeats + 1, model=model, png=arguments.png or Path("runs/bench/hostile.png")

@@ -21,11 +21,13 @@ from worker.cache.templates import TemplateCache
 from worker.codec.envelopes import Envelope
 from worker.codec.header_finder import HeaderFinder
 from worker.codec.multiline import Joiner
+from worker.codec.redacting import Redactor
 from worker.columns.events import EventWriter
 from worker.columns.layout import Events
 from worker.columns.records import read_record_batch, write_record_batches
 from worker.parsing.microbatch import MicroBatcher
 from worker.parsing.parser import EncoderParser
+from worker.parsing.redaction import KINDS, Redaction, Way
 from worker.parsing.stream import Stream
 from worker.warm_up import records_of
 
@@ -118,8 +120,11 @@ class Spent:
     nanoseconds: np.ndarray[tuple[int], np.dtype[np.int64]]
 
 
-def take(kind: Kind, writer: EventWriter) -> Spent:
-    """Take the batches through all hops once and look at the thread's CPU clock between them."""
+def take(kind: Kind, writer: EventWriter, redactor: Redactor | None = None) -> Spent:
+    """Take the batches through all hops once and look at the thread's CPU clock between them.
+
+    What a redactor takes counts as time of the writing.
+    """
     joiner = Joiner()
     spent = Spent(nanoseconds=np.zeros(len(HOPS), np.int64))
     marks = np.zeros(len(HOPS) + 1, np.int64)
@@ -137,6 +142,8 @@ def take(kind: Kind, writer: EventWriter) -> Spent:
         marks[4] = clock()
         matches = kind.cache.look_up(texts, headers)
         marks[5] = clock()
+        if redactor is not None:
+            texts, headers, matches = redactor.redact(texts, headers, matches)
         events = writer.write(
             texts, headers, matches, joined.records,
             source=kind.name, topic=kind.name, partition=0, parser_version="none", observed_ns=time.time_ns(),
@@ -212,6 +219,38 @@ def in_memory(*, lines_each: int, repeats: int, model: str) -> Iterator[Figure]:
             values=tuple(turn.records / int(turn.nanoseconds.sum()) * 1e9 for turn in turns),
             note=f"{len(kind.cache)} templates, {turns[0].events:,} events; ns a line: {', '.join(slowest)}",
         )
+
+
+def redacting(*, lines_each: int, repeats: int, model: str) -> Iterator[Figure]:
+    """Measure all kinds with redaction of every kind of values and without, in turn."""
+    allowed = os.sched_getaffinity(0)
+    ways: dict[str, Way] = dict.fromkeys(KINDS, "hash")
+    redaction = Redaction(ways=ways, key=b"sixteen bytes or more")
+    shares: dict[str, list[float]] = {}
+    off, on = np.zeros((2, repeats))
+    try:
+        prepared = asyncio.run(_prepare(lines_each, model, settles=False))
+        os.sched_setaffinity(0, {min(allowed)})
+        for kind, writer in prepared:
+            names = [found.fields for found in kind.finder.formats]
+            its_writer = EventWriter(resource={}, fields=[[(name, "text") for name in row] for row in names])
+            redactor = Redactor(redaction, its_writer, names)
+            kind.cache.attach(redactor)
+            for turn in range(-1, repeats):
+                without, spent = take(kind, writer), take(kind, its_writer, redactor)
+                if turn >= 0:  # the first warms everything up
+                    off[turn] += without.nanoseconds.sum() / without.records
+                    on[turn] += spent.nanoseconds.sum() / spent.records
+                    shares.setdefault(kind.name, []).append(
+                        float(without.nanoseconds.sum() / spent.nanoseconds.sum())
+                    )
+    finally:
+        os.sched_setaffinity(0, allowed)
+    title = "kernels in memory, all kinds of values hashed"
+    yield Figure(name=title, unit="lines/s a core", values=tuple(len(shares) / on * 1e9))
+    yield Figure(name=f"{title}: of the speed without", unit="of that", values=tuple(off / on))
+    for name, values in shares.items():
+        yield Figure(name=f"{title}: {name}", unit="of the speed without", values=tuple(values))
 
 
 async def _prepare(lines_each: int, model: str, *, settles: bool) -> list[tuple[Kind, EventWriter]]:
