@@ -241,9 +241,7 @@ def redacting(*, lines_each: int, repeats: int, model: str) -> Iterator[Figure]:
                 if turn >= 0:  # the first warms everything up
                     off[turn] += without.nanoseconds.sum() / without.records
                     on[turn] += spent.nanoseconds.sum() / spent.records
-                    shares.setdefault(kind.name, []).append(
-                        float(without.nanoseconds.sum() / spent.nanoseconds.sum())
-                    )
+                    shares.setdefault(kind.name, []).append(float(without.nanoseconds.sum() / spent.nanoseconds.sum()))
     finally:
         os.sched_setaffinity(0, allowed)
     title = "kernels in memory, all kinds of values hashed"

@@ -28,6 +28,9 @@ from worker.parsing.redaction import (
 _DIGIT, _HEX, _WORD, _PIECE, _BASE64, _KEY, _LOCAL, _DOMAIN, _SCHEMED, _BARE, _UPPER, _LOWER = (
     cast("int", np.int64(1 << bit)) for bit in range(12)
 )
+#: Columns of a hit: the row, the span in the buffer, and the index in KINDS. Hits are one array, (hits, 4): kernels
+#: would count the references of four in a tuple at each use.
+ROW, START, END, KIND = range(4)
 #: What `kind_of_key` says of a key that tells nothing.
 NO_KIND = cast("int", np.int64(-1))
 #: Most bytes of an address or a card's number that only its key tells of.
@@ -109,15 +112,6 @@ def _tables_as_constants() -> Callable[[], Tables]:
     return tables
 
 
-class Hits(NamedTuple):
-    """Values that are found, (hits,) each: the row, the span in `Texts.buffer`, and the index in KINDS."""
-
-    row: I64
-    start: I64
-    end: I64
-    kind: I64
-
-
 @inlined
 def _is(of_byte: I64, buffer: U8, at: int, bit: int) -> bool:
     return bool(of_byte[buffer[at]] & bit)
@@ -139,17 +133,17 @@ def _goes_on(of_byte: I64, buffer: U8, at: int, end: int) -> bool:
 
 
 @inlined
-def keep(hits: Hits, count: int, row: int, start: int, end: int, kind: int) -> int:
+def keep(hits: I64, count: int, row: int, start: int, end: int, kind: int) -> int:
     """Put a hit behind the first `count`; return how many there are then."""
-    hits.row[count] = row
-    hits.start[count] = start
-    hits.end[count] = end
-    hits.kind[count] = kind
+    hits[count, ROW] = row
+    hits[count, START] = start
+    hits[count, END] = end
+    hits[count, KIND] = kind
     return count + 1
 
 
 @kernel
-def _find_ipv4(of_byte: I64, buffer: U8, first: int, end: int, row: int, hits: Hits, count: int) -> int:
+def _find_ipv4(of_byte: I64, buffer: U8, first: int, end: int, row: int, hits: I64, count: int) -> int:
     at = first
     while at < end:
         if not _is(of_byte, buffer, at, _DIGIT):
@@ -221,7 +215,7 @@ def _is_ipv6(of_byte: I64, buffer: U8, start: int, end: int) -> bool:
 
 
 @kernel
-def _find_ipv6(of_byte: I64, buffer: U8, first: int, end: int, row: int, hits: Hits, count: int) -> int:
+def _find_ipv6(of_byte: I64, buffer: U8, first: int, end: int, row: int, hits: I64, count: int) -> int:
     at = first
     while at < end:
         if not _is(of_byte, buffer, at, _HEX) and buffer[at] != 0x3A:
@@ -263,7 +257,7 @@ def _find_addresses(
     first: int,
     end: int,
     row: int,
-    hits: Hits,
+    hits: I64,
     count: int,
     email: bool,
     token: bool,
@@ -323,7 +317,7 @@ def _is_issued(digits: int, two: int, four: int) -> bool:
 
 
 @kernel
-def _find_cards(of_byte: I64, buffer: U8, first: int, end: int, row: int, hits: Hits, count: int) -> int:
+def _find_cards(of_byte: I64, buffer: U8, first: int, end: int, row: int, hits: I64, count: int) -> int:
     at = first
     while at < end:
         if not _is(of_byte, buffer, at, _DIGIT):
@@ -418,7 +412,7 @@ def _is_scheme(buffer: U8, start: int, end: int) -> bool:
 
 @kernel
 def _find_pieces(
-    of_byte: I64, buffer: U8, first: int, end: int, row: int, hits: Hits, count: int, prefixes: U8, edges: I64
+    of_byte: I64, buffer: U8, first: int, end: int, row: int, hits: I64, count: int, prefixes: U8, edges: I64
 ) -> int:
     """Find JSON Web Tokens, services' keys, and what follows `Bearer`."""
     at = first
@@ -456,7 +450,7 @@ def _find_pieces(
 
 
 @kernel
-def _find_random(of_byte: I64, buffer: U8, first: int, end: int, row: int, hits: Hits, count: int, least: int) -> int:
+def _find_random(of_byte: I64, buffer: U8, first: int, end: int, row: int, hits: I64, count: int, least: int) -> int:
     """Find long runs of hexadecimal digits and of base64."""
     at = first
     while at < end:
@@ -636,7 +630,7 @@ def _find_keyed(
     first: int,
     end: int,
     row: int,
-    hits: Hits,
+    hits: I64,
     count: int,
     wanted: U8,
 ) -> int:
@@ -664,8 +658,18 @@ def _find_keyed(
     return count
 
 
+@inlined
+def most_hits(size: int) -> int:
+    """Return a number that `find` never exceeds in regions of `size` bytes together.
+
+    Of each kind a value takes some bytes: IPv4 8 with what parts it from the next, IPv6 4, mail 5, a URL's two 7, that
+    of a key 5, a card 14, tokens 11 and 33.
+    """
+    return size + (size >> 3) + 8
+
+
 @kernel
-def find(buffer: U8, first: int, end: int, row: int, wanted: U8, hits: Hits, count: int) -> int:
+def find(buffer: U8, first: int, end: int, row: int, wanted: U8, hits: I64, count: int) -> int:
     """Find the values in buffer[first:end], each kind's in ascending order; return how many hits there are then."""
     tables = tables_of_keys()
     of_byte = tables.of_byte
@@ -681,7 +685,7 @@ def find(buffer: U8, first: int, end: int, row: int, wanted: U8, hits: Hits, cou
         if own & _PIECE:
             piece += 1
             long_pieces = long_pieces or piece >= 10
-            if byte == 0x2D:
+            if byte == 0x2D and piece > 1 and buffer[at - 1] == 0x2D:
                 delimiters = True
         else:
             if (piece == 5 or piece == 6) and buffer[at - piece] | 0x20 == 0x62:

@@ -7,12 +7,15 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from worker.columns.finding import NO_KIND, Hits, find, has_form, keep, tables_of_keys
+from worker.columns.finding import END, KIND, NO_KIND, ROW, START, find, has_form, keep, most_hits, tables_of_keys
 from worker.columns.jit import copy_bytes, inlined, kernel
 from worker.columns.layout import I64, MAX_FIELDS, U8, U64, Headers, Matches, Texts
 from worker.columns.pseudonyms import keyed_states, write_pseudonym
 from worker.parsing.redaction import KINDS, LINE, PSEUDONYM_DIGITS, TOKEN, Hit, Redaction, kind_of_name, merged
 from worker.parsing.templates import MAX_PARAMETERS, Template
+
+#: Room for hits at first, and how many bytes of it are kept for the next batch.
+_FIRST_HITS, _MOST_KEPT_BYTES = 1 << 12, 1 << 23
 
 
 @kernel
@@ -35,7 +38,7 @@ def _find_rows(
     named: I64,
     name_kind: I64,
     wanted: U8,
-    hits: Hits,
+    hits: I64,
     row: int,
     count: int,
 ) -> tuple[int, int, int]:
@@ -49,13 +52,13 @@ def _find_rows(
         if text_length[row] < 0 or template[row] < 0:
             row += 1
             continue
-        # Two values have at least as many bytes between their beginnings as passes can find there.
-        room = 2 * (message_length[row] + level_length[row]) + MAX_PARAMETERS + 64
+        size = message_length[row] + max(level_length[row], 0)
         header = header_format[row]
         if header >= 0:
             for field in range(MAX_FIELDS):
-                room += 2 * max(field_length[row, field], 0) + 1
-        if count + room > hits.row.size:
+                size += max(field_length[row, field], 0)
+        room = most_hits(size) + MAX_PARAMETERS + MAX_FIELDS
+        if count + room > hits.shape[0]:
             return row, count, room
         start = message_start[row]
         count = find(buffer, start, start + message_length[row], row, wanted, hits, count)
@@ -86,23 +89,23 @@ def _find_rows(
 
 
 @kernel
-def _merge(hits: Hits, count: int) -> int:
+def _merge(hits: I64, count: int) -> int:
     """Make one of hits that overlap, of the longest's kind; they are sorted by row and start. Return how many stay."""
     kept = 0
     longest = 0
     for number in range(count):
-        length = hits.end[number] - hits.start[number]
-        if kept > 0 and hits.row[number] == hits.row[kept - 1] and hits.start[number] < hits.end[kept - 1]:
+        length = hits[number, END] - hits[number, START]
+        if kept > 0 and hits[number, ROW] == hits[kept - 1, ROW] and hits[number, START] < hits[kept - 1, END]:
             if length > longest:
                 longest = length
-                hits.kind[kept - 1] = hits.kind[number]
-            hits.end[kept - 1] = max(hits.end[kept - 1], hits.end[number])
+                hits[kept - 1, KIND] = hits[number, KIND]
+            hits[kept - 1, END] = max(hits[kept - 1, END], hits[number, END])
             continue
         longest = length
-        hits.row[kept] = hits.row[number]
-        hits.start[kept] = hits.start[number]
-        hits.end[kept] = hits.end[number]
-        hits.kind[kept] = hits.kind[number]
+        hits[kept, ROW] = hits[number, ROW]
+        hits[kept, START] = hits[number, START]
+        hits[kept, END] = hits[number, END]
+        hits[kept, KIND] = hits[number, KIND]
         kept += 1
     return kept
 
@@ -112,13 +115,13 @@ _LONGEST_WRITTEN = 3 + max(map(len, KINDS)) + PSEUDONYM_DIGITS
 
 
 @inlined
-def _last_before(start: I64, first: int, last: int, at: int) -> int:
+def _last_before(hits: I64, first: int, last: int, at: int) -> int:
     """Return the last of the hits first .. last - 1 that begins before `at`, or first - 1."""
     low = first
     high = last
     while low < high:
         middle = (low + high) >> 1
-        if start[middle] < at:
+        if hits[middle, START] < at:
             low = middle + 1
         else:
             high = middle
@@ -126,14 +129,14 @@ def _last_before(start: I64, first: int, last: int, at: int) -> int:
 
 
 @inlined
-def _place(hits: Hits, new_start: I64, new_end: I64, first: int, last: int, at: int, shift: int, is_end: bool) -> int:
+def _place(hits: I64, new_start: I64, new_end: I64, first: int, last: int, at: int, shift: int, is_end: bool) -> int:
     """Return where `at` is now; what lay inside of a hit is at its beginning, or its end."""
-    number = _last_before(hits.start, first, last, at)
+    number = _last_before(hits, first, last, at)
     if number < first:
         return at + shift
-    if at < hits.end[number]:
+    if at < hits[number, END]:
         return int(new_end[number] if is_end else new_start[number])
-    return int(new_end[number] + at - hits.end[number])
+    return int(new_end[number] + at - hits[number, END])
 
 
 @kernel
@@ -153,7 +156,7 @@ def _rewrite(
     parameter_count: I64,
     parameter_start: I64,
     parameter_end: I64,
-    hits: Hits,
+    hits: I64,
     count: int,
     new_start: I64,
     new_end: I64,
@@ -168,14 +171,14 @@ def _rewrite(
     m = np.empty(16, np.uint64)
     first = 0
     while first < count:
-        row = hits.row[first]
+        row = hits[first, ROW]
         last = first
-        base = min(text_start[row], hits.start[first])
+        base = min(text_start[row], hits[first, START])
         stop = text_start[row] + text_length[row]
         shift = position - base
         at = base
-        while last < count and hits.row[last] == row:
-            start, end, kind = hits.start[last], hits.end[last], hits.kind[last]
+        while last < count and hits[last, ROW] == row:
+            start, end, kind = hits[last, START], hits[last, END], hits[last, KIND]
             copy_bytes(target, position, buffer, at, start - at)
             position += start - at
             new_start[last] = position
@@ -200,14 +203,14 @@ def _rewrite(
         claimed = first - 1
         for parameter in range(first_parameter[row], first_parameter[row] + count_of_row):
             start, end = parameter_start[parameter], parameter_end[parameter]
-            own = _last_before(hits.start, first, last, start)
+            own = _last_before(hits, first, last, start)
             # Of several parameters in one value the first holds what is written for it.
             is_claimed = own >= first and own <= claimed
             parameter_start[parameter] = _place(hits, new_start, new_end, first, last, start, shift, is_claimed)
             parameter_end[parameter] = max(
                 _place(hits, new_start, new_end, first, last, end, shift, True), parameter_start[parameter]
             )
-            claimed = max(claimed, _last_before(hits.start, first, last, end))
+            claimed = max(claimed, _last_before(hits, first, last, end))
         start, end = message_start[row], message_start[row] + message_length[row]
         message_start[row] = _place(hits, new_start, new_end, first, last, start, shift, False)
         message_length[row] = _place(hits, new_start, new_end, first, last, end, shift, True) - message_start[row]
@@ -253,7 +256,7 @@ class ColumnRedactor:
         self._name_kinds = np.full(MAX_PARAMETERS, -1, np.int64)
         self._places = 0
         self._free: list[int] = []
-        self._hits = _empty_hits(1 << 12)
+        self._hits = _empty_hits(_FIRST_HITS)
 
     def set_template(self, row: int, template: Template) -> None:
         """Let `row` of the template table be `template` from now on."""
@@ -288,24 +291,26 @@ class ColumnRedactor:
         hits, count = self._find(texts, headers, matches)
         if count == 0:
             return texts, headers, matches
-        order = np.lexsort((hits.start[:count], hits.row[:count]))
-        hits = Hits(*(column[:count][order] for column in hits))
+        order = np.lexsort((hits[:count, START], hits[:count, ROW]))
+        hits = hits[order]
+        if self._hits.nbytes > _MOST_KEPT_BYTES:
+            self._hits = _empty_hits(_FIRST_HITS)
         count = _merge(hits, count)
         return self._rewrite(texts, headers, matches, hits, count)
 
     def redacted(self, text: bytes) -> bytes:
         """Write a text by itself again without what is found in it; one without hits is itself."""
-        room = 2 * len(text) + 64
-        if room > self._hits.row.size:
+        room = most_hits(len(text))
+        if room > self._hits.shape[0]:
             self._hits = _empty_hits(room)
         buffer = np.frombuffer(bytearray(text), np.uint8)
         count = find(buffer, 0, buffer.size, 0, self._wanted, self._hits, 0)
         if count == 0:
             return text
-        spans = zip(*(column[:count].tolist() for column in self._hits[1:]), strict=True)
+        spans = self._hits[:count, START:].tolist()
         return self._redaction.rewritten(text, merged(Hit(*span) for span in spans))
 
-    def _find(self, texts: Texts, headers: Headers, matches: Matches) -> tuple[Hits, int]:
+    def _find(self, texts: Texts, headers: Headers, matches: Matches) -> tuple[I64, int]:
         row = count = 0
         while True:
             row, count, room = _find_rows(
@@ -322,17 +327,16 @@ class ColumnRedactor:
             )
             if room == 0:
                 return self._hits, count
-            larger = _empty_hits(2 * (count + room))
-            for old, new in zip(self._hits, larger, strict=True):
-                new[:count] = old[:count]
+            larger = _empty_hits(max(count + room, 2 * count))
+            larger[:count] = self._hits[:count]
             self._hits = larger
 
     def _rewrite(
-        self, texts: Texts, headers: Headers, matches: Matches, hits: Hits, count: int
+        self, texts: Texts, headers: Headers, matches: Matches, hits: I64, count: int
     ) -> tuple[Texts, Headers, Matches]:
-        rows = np.unique(hits.row[:count])
+        rows = np.unique(hits[:count, ROW])
         size = int(texts.length[rows].sum()) + count * _LONGEST_WRITTEN
-        size += int((hits.end[:count] - hits.start[:count]).sum())
+        size += int((hits[:count, END] - hits[:count, START]).sum())
         buffer = np.empty(texts.buffer.size + size, np.uint8)
         buffer[: texts.buffer.size] = texts.buffer
         texts = texts._replace(buffer=buffer, start=texts.start.copy(), length=texts.length.copy())
@@ -365,5 +369,5 @@ class ColumnRedactor:
         return texts, headers, matches
 
 
-def _empty_hits(size: int) -> Hits:
-    return Hits(*(np.empty(size, np.int64) for _ in Hits._fields))
+def _empty_hits(size: int) -> I64:
+    return np.empty((size, 4), np.int64)
