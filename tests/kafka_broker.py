@@ -95,6 +95,8 @@ class KafkaBroker(ABC):
     bootstrap: str
     #: Can it be stopped, killed and restarted from here?
     controllable: bool = True
+    #: What its processes are started through, such as `nsenter`.
+    within: Sequence[str] = ()
 
     def create_topic(self, topic: str, partitions: int = 1, configs: Mapping[str, str] | None = None) -> str:
         """Create `topic`, wait until the broker serves it, and return its name."""
@@ -142,7 +144,7 @@ class KafkaBroker(ABC):
 
     def run_tool(self, main_class: str, arguments: Sequence[str], *, stdin: bytes = b"", seconds: float = 60) -> bytes:
         """Run one of Apache Kafka's own tools and return what it prints. Raises NoBroker without Java or Maven."""
-        command = [*_java("-Xmx256m", "-XX:TieredStopAtLevel=1"), main_class, *arguments]
+        command = [*self.within, *_java("-Xmx256m", "-XX:TieredStopAtLevel=1"), main_class, *arguments]
         done = subprocess.run(command, input=stdin, capture_output=True, check=False, timeout=seconds)
         if done.returncode != 0:
             raise RuntimeError(f"{main_class} ended with {done.returncode}: {done.stderr.decode()[-2000:]}")
@@ -258,7 +260,12 @@ class JavaBroker(KafkaBroker):
         """Start the process on the stored log."""
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*_java("-Xms256m", "-Xmx640m", "-XX:+UseSerialGC"), "kafka.Kafka", str(self._properties)],
+                [
+                    *self.within,
+                    *_java("-Xms256m", "-Xmx640m", "-XX:+UseSerialGC"),
+                    "kafka.Kafka",
+                    str(self._properties),
+                ],
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,

@@ -4,14 +4,15 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tests.bench.machine import this_machine
 from tests.chaos.checker import Verdict, check, read_dead, read_events, read_lines
 from tests.chaos.faults import FAULTS, Fault
-from tests.chaos.world import SESSION_SECONDS, ProxiedBroker, new_world
+from tests.chaos.world import SESSION_SECONDS, ProxiedBroker, SmallDiskBroker, new_world
 from tests.kafka_broker import wait_until
 
 DELIVERIES = ("at-least-once", "exactly-once")
@@ -36,11 +37,15 @@ class Trial:
     starts: int
     exits: tuple[int, ...]
     seconds: float
+    #: Whether the fault makes dead letters.
+    buries: bool = False
 
     @property
     def is_right(self) -> bool:
         """Tell whether what is promised was kept."""
-        return not self.unaccounted and self.verdict.is_right(is_exactly_once=self.delivery == "exactly-once")
+        is_dead_by_fault = bool(self.verdict.dead) == self.buries
+        is_kept = self.verdict.is_right(is_exactly_once=self.delivery == "exactly-once")
+        return is_kept and is_dead_by_fault and not self.unaccounted
 
     def as_dict(self) -> dict[str, object]:
         """Give it for the report."""
@@ -65,10 +70,33 @@ class Broken:
         return {"fault": self.fault, "delivery": self.delivery, "error": self.error, "right": False}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skipped:
+    """A trial that can't be done here: neither right nor wrong."""
+
+    fault: str
+    delivery: str
+    reason: str
+
+    def as_dict(self) -> dict[str, object]:
+        """Give it for the report."""
+        return {"fault": self.fault, "delivery": self.delivery, "skipped": self.reason}
+
+
 def run(broker: ProxiedBroker, fault: Fault, *, delivery: str, seed: int, lines: int, rate: float) -> Trial:
     """Feed `lines` lines, do the fault meanwhile, wait for the end and compare."""
     begun = time.monotonic()
-    world = new_world(broker, delivery=delivery, seed=seed, rate=rate, workers=fault.workers, model=fault.model)
+    world = new_world(
+        broker,
+        delivery=delivery,
+        seed=seed,
+        rate=rate,
+        workers=fault.workers,
+        model=fault.model,
+        novel=fault.novel,
+        module=fault.module,
+        more=fault.more,
+    )
     try:
         feeder = world.feeder.start()
         wait_until(lambda: world.done() > 0, seconds=60, what="the first commit")
@@ -79,7 +107,7 @@ def run(broker: ProxiedBroker, fault: Fault, *, delivery: str, seed: int, lines:
         feeder.stop()
         world.catch_up(world.written())
         unaccounted = world.unaccounted()
-        starts, exits = sum(slot.starts for slot in world.slots), [code for slot in world.slots for code in slot.exits]
+        starts, exits = sum(slot.starts for slot in world.slots), world.exits()
     finally:
         world.end()
     lines_there = [*world.former, *read_lines(broker.bootstrap, world.raw)]
@@ -94,10 +122,11 @@ def run(broker: ProxiedBroker, fault: Fault, *, delivery: str, seed: int, lines:
         starts=starts,
         exits=tuple(exits),
         seconds=time.monotonic() - begun,
+        buries=fault.buries,
     )
 
 
-def table(trials: Sequence[Trial | Broken]) -> str:
+def table(trials: Sequence[Trial | Broken | Skipped]) -> str:
     """Write the report for people."""
     titles = {fault.name: fault.title for fault in FAULTS}
     rows = [
@@ -107,6 +136,9 @@ def table(trials: Sequence[Trial | Broken]) -> str:
     for one in trials:
         if isinstance(one, Broken):
             rows.append(f"| {titles[one.fault]} | {one.delivery} | | | | | | | | {one.error.splitlines()[0]} |")
+            continue
+        if isinstance(one, Skipped):
+            rows.append(f"| {titles[one.fault]} | {one.delivery} | | | | | | | | skipped: {one.reason} |")
             continue
         told = one.verdict
         rows.append(
@@ -119,12 +151,29 @@ def table(trials: Sequence[Trial | Broken]) -> str:
 
 def attempt(
     broker: ProxiedBroker, fault: Fault, *, delivery: str, seed: int, lines: int, rate: float
-) -> Trial | Broken:
+) -> Trial | Broken | Skipped:
     """Run a trial; one that can't be ended does not end the others."""
+    if (reason := fault.why_not()) is not None:
+        return Skipped(fault=fault.name, delivery=delivery, reason=reason)
     try:
-        return run(broker, fault, delivery=delivery, seed=seed, lines=lines, rate=rate)
+        if not fault.needs_small_disk:
+            return run(broker, fault, delivery=delivery, seed=seed, lines=lines, rate=rate)
+        with started(SmallDiskBroker()) as own:
+            return run(own, fault, delivery=delivery, seed=seed, lines=lines, rate=rate)
     except Exception as exc:  # noqa: BLE001 - whatever it is, it is what came of the fault
         return Broken(fault=fault.name, delivery=delivery, error=str(exc) or repr(exc))
+
+
+@contextmanager
+def started(broker: ProxiedBroker) -> Iterator[ProxiedBroker]:
+    """Run a broker and its proxy."""
+    try:
+        broker.start()
+        broker.proxy.start()
+        yield broker
+    finally:
+        broker.proxy.stop()
+        broker.stop()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -141,33 +190,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     faults = [fault for fault in FAULTS if fault.name in (options.fault or names)]
     deliveries = options.delivery or DELIVERIES
     lines = max(options.records // (len(faults) * len(deliveries)), 1)
-    trials: list[Trial | Broken] = []
-    broker = ProxiedBroker()
+    trials: list[Trial | Broken | Skipped] = []
     try:
-        broker.start()
-        broker.proxy.start()
-        for number, fault in enumerate(faults):
-            for delivery in deliveries:
-                seed = options.seed * 1000 + number
-                print(f"==> {fault.title}, {delivery}", flush=True)  # noqa: T201 - a command's output
-                one = attempt(broker, fault, delivery=delivery, seed=seed, lines=lines, rate=options.rate)
-                trials.append(one)
-                print(f"    {json.dumps(one.as_dict())}", flush=True)  # noqa: T201
+        with started(ProxiedBroker()) as broker:
+            for number, fault in enumerate(faults):
+                for delivery in deliveries:
+                    seed = options.seed * 1000 + number
+                    print(f"==> {fault.title}, {delivery}", flush=True)  # noqa: T201 - a command's output
+                    one = attempt(broker, fault, delivery=delivery, seed=seed, lines=lines, rate=options.rate)
+                    trials.append(one)
+                    print(f"    {json.dumps(one.as_dict())}", flush=True)  # noqa: T201
         print(table(trials))  # noqa: T201
     finally:
-        broker.proxy.stop()
-        broker.stop()
         if options.json:
-            report = {
-                "machine": asdict(this_machine()),
-                "seed": options.seed,
-                "trials": [one.as_dict() for one in trials],
-            }
+            told = [one.as_dict() for one in trials]
+            report = {"machine": asdict(this_machine()), "seed": options.seed, "trials": told}
             options.json.write_text(json.dumps(report, indent=1) + "\n")
     for one in trials:
         if isinstance(one, Trial) and one.recovery_seconds > SESSION_SECONDS + RECOVERY_SECONDS:
             print(f"{one.fault}, {one.delivery}: took {one.recovery_seconds:.1f} s to come back")  # noqa: T201
-    return int(not all(one.is_right for one in trials))
+    return int(not all(one.is_right for one in trials if not isinstance(one, Skipped)))
 
 
 if __name__ == "__main__":

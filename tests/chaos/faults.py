@@ -1,13 +1,16 @@
 """What goes wrong, by name. Each is done to a world while it is fed, and returns when it is over."""
 
 import signal
-from collections.abc import Callable
+import sysconfig
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from kafka import KafkaAdminClient, TopicPartition
 
 from tests.chaos.checker import read_lines
-from tests.chaos.world import SESSION_SECONDS, World
+from tests.chaos.world import SESSION_SECONDS, SmallDiskBroker, World, why_no_small_disk
+from tests.integration import faulty_worker
 from tests.kafka_broker import wait_until
 
 #: Bytes that no template looks like.
@@ -24,6 +27,17 @@ class Fault:
     #: `none` where templates are known; `base` where they must be learned again.
     model: str = "none"
     workers: int = 2
+    #: What is run as a worker, and further variables of its environment by the world's folder.
+    module: str = "worker"
+    more: Callable[[Path], Mapping[str, str]] = lambda _: {}
+    #: The share of lines of kinds that hardly come again, for the model to have work.
+    novel: float = 0.0
+    #: Whether lines become dead letters; with any other fault none may.
+    buries: bool = False
+    #: Whether the broker must have a disk of its own.
+    needs_small_disk: bool = False
+    #: Tells why it can't be done here.
+    why_not: Callable[[], str | None] = lambda: None
 
 
 def kill(world: World) -> None:
@@ -217,6 +231,105 @@ def reload(world: World) -> None:
         world.some_time(0.2, 1.5)
 
 
+def model_raises(world: World) -> None:
+    """Let the model fail at everything, until a worker ended for it."""
+    ended = len(world.exits())
+    _set_model(world, "raise")
+    world.wait_for_exit(1, beyond=ended)
+    world.some_time(1, 3)
+    _set_model(world, "")
+
+
+def model_poisoned(world: World) -> None:
+    """Let the model fail at some messages."""
+    _set_model(world, "poisoned walrus")
+    world.pause(6)
+    _set_model(world, "")
+
+
+def model_lacks_memory(world: World) -> None:
+    """Let the device hold one row at a time, then none, until a worker ended for it."""
+    _set_model(world, "lack 1")
+    world.pause(4)
+    ended = len(world.exits())
+    _set_model(world, "lack 0")
+    world.wait_for_exit(1, beyond=ended)
+    _set_model(world, "")
+
+
+def model_hangs(world: World) -> None:
+    """Let the model answer nothing, until a worker ended for it."""
+    ended = len(world.exits())
+    _set_model(world, "hang")
+    world.wait_for_exit(1, beyond=ended)
+    _set_model(world, "")
+
+
+def _set_model(world: World, what: str) -> None:
+    (world.folder / "model").write_text(what)
+
+
+def _with_model_file(folder: Path) -> dict[str, str]:
+    return {faulty_worker.VARIABLE: str(folder / "model"), "LOGLOOM_MODEL__TIMEOUT_SECONDS": "3"}
+
+
+def model_fault(name: str, title: str, do: Callable[[World], None], *, buries: bool = False) -> Fault:
+    """Make a fault of a model that is told what to do by a file."""
+    return Fault(
+        name=name,
+        title=title,
+        do=do,
+        model="base",
+        module=faulty_worker.__name__,
+        more=_with_model_file,
+        novel=0.01,
+        buries=buries,
+    )
+
+
+def disk_full(world: World) -> None:
+    """Fill the broker's disk until it gives up; then make room, and start it again, as an operator would."""
+    broker = world.broker
+    assert isinstance(broker, SmallDiskBroker)
+    world.some_time(0.2, 1)
+    broker.fill()
+    wait_until(lambda: broker.has_ended, seconds=60, what="a broker that gives up for want of room")
+    world.some_time(1, 3)
+    broker.free()
+    broker.restart()
+
+
+def clock_jumps(world: World) -> None:
+    """Let the workers' wall clock jump to and fro; nobody may end, nor measure what can't be."""
+    ended = len(world.exits())
+    for offset in ("+1h", "-1h", "+1d", "+0"):
+        (world.folder / "clock").write_text(f"{offset}\n")
+        world.pause(4)
+        metrics = world.any_worker().metrics()
+        assert metrics["logloom_latency_seconds_sum"] >= 0
+        assert metrics["logloom_latency_seconds_count"] <= metrics["logloom_events_total"]
+    assert len(world.exits()) == ended, "a worker ended"
+
+
+def _with_clock_file(folder: Path) -> dict[str, str]:
+    (folder / "clock").write_text("+0\n")
+    return {
+        "LD_PRELOAD": str(_faketime()),
+        "FAKETIME_TIMESTAMP_FILE": str(folder / "clock"),
+        "FAKETIME_CACHE_DURATION": "1",
+        "DONT_FAKE_MONOTONIC": "1",
+        "NO_FAKE_STAT": "1",
+    }
+
+
+def _faketime() -> Path:
+    return Path("/usr/lib", sysconfig.get_config_var("MULTIARCH") or "", "faketime", "libfaketimeMT.so.1")
+
+
+def _why_no_clock() -> str | None:
+    return None if _faketime().exists() else f"there is no {_faketime()}: install the package faketime"
+
+
 FAULTS = (
     Fault(name="kill", title="SIGKILL of 5 workers", do=kill),
     Fault(name="zombie", title="SIGSTOP beyond the session, SIGCONT", do=zombie),
@@ -237,4 +350,18 @@ FAULTS = (
     Fault(name="topic-recreated", title="topic deleted and created again", do=topic_recreated),
     Fault(name="offset-out-of-range", title="committed offsets out of range", do=offset_out_of_range),
     Fault(name="reload", title="settings reloaded, 16 times", do=reload),
+    model_fault("model-raises", "model raises", model_raises),
+    model_fault("model-poisoned", "model raises at some messages", model_poisoned, buries=True),
+    model_fault("model-lacks-memory", "model's device out of memory", model_lacks_memory),
+    model_fault("model-hangs", "model hangs", model_hangs),
+    Fault(
+        name="disk-full",
+        title="broker's disk full",
+        do=disk_full,
+        needs_small_disk=True,
+        why_not=why_no_small_disk,
+    ),
+    Fault(
+        name="clock-jumps", title="clock jumps by hours", do=clock_jumps, more=_with_clock_file, why_not=_why_no_clock
+    ),
 )

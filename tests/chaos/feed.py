@@ -14,13 +14,20 @@ KEYS = [b"shop-%d" % number for number in range(6)]
 TEMPLATES = ("took <*> ms", "error failed <*>", "\tat shop.Cart.pay(Cart.java:<*>)")
 SPACIOUS = TEMPLATES[1:]
 _TRACE_LINES = 3
+#: What lines are made of that no template knows yet.
+WORDS = (
+    *("amber", "basket", "canyon", "dagger", "ember", "falcon", "garden", "hammer", "island", "jacket", "kettle"),
+    *("lantern", "magnet", "needle", "orchard", "pepper", "quarry", "ribbon", "saddle", "tunnel", "urchin", "walrus"),
+)
 
 
 class Lines:
     """Keys and lines for ever. Each line ends with a number of its own, but for a unit."""
 
-    def __init__(self, chance: random.Random) -> None:
+    def __init__(self, chance: random.Random, novel: float = 0.0) -> None:
+        """`novel`: the share of lines of a kind that hardly comes again."""
         self._chance = chance
+        self._novel = novel
         self._numbers = itertools.count()
         #: How many lines of a key's stack trace are still to come.
         self._traces: dict[bytes, int] = {}
@@ -34,6 +41,8 @@ class Lines:
             elif self._chance.random() < 0.02:
                 self._traces[key] = _TRACE_LINES
                 yield key, b"error failed %d" % next(self._numbers)
+            elif self._chance.random() < self._novel:
+                yield key, f"{' '.join(self._chance.choices(WORDS, k=6))} {next(self._numbers)}".encode()
             else:
                 yield key, b"took %d ms" % next(self._numbers)
 
@@ -51,13 +60,15 @@ class Lines:
 class Feeder:
     """Produces lines until it is stopped, whatever the broker does: each key to one partition, in order."""
 
-    def __init__(self, bootstrap: str, topic: str, *, partitions: int, rate: float, seed: int) -> None:
-        """`rate`: lines a second."""
+    def __init__(
+        self, bootstrap: str, topic: str, *, partitions: int, rate: float, seed: int, novel: float = 0.0
+    ) -> None:
+        """`rate`: lines a second; `novel`: the share of lines of a kind that hardly comes again."""
         self.topic = topic
         self.partitions = partitions
         self._bootstrap = bootstrap
         self._rate = rate
-        self._lines = Lines(random.Random(seed))
+        self._lines = Lines(random.Random(seed), novel)
         self._stopping = threading.Event()
         self._may_feed = threading.Event()
         self._may_feed.set()

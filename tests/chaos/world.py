@@ -2,10 +2,12 @@
 
 import asyncio
 import random
+import shutil
+import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +18,7 @@ from tests.chaos.checker import Line
 from tests.chaos.feed import SPACIOUS, TEMPLATES, Feeder
 from tests.chaos.proxy import Proxy
 from tests.integration.worker_process import WorkerProcess, environment
-from tests.kafka_broker import JavaBroker, free_port, wait_until
+from tests.kafka_broker import JavaBroker, NoBroker, free_port, wait_until
 from tests.redis_server import RedisServer, start_redis
 from worker.cache.store import TemplateStore
 from worker.parsing.templates import Template
@@ -26,6 +28,8 @@ SESSION_SECONDS = 6
 #: Longest wait for the workers to catch up after a fault.
 _PATIENCE_SECONDS = 120.0
 _PARTITIONS = 3
+#: What the disk that can be filled holds.
+_DISK_BYTES = 256 << 20
 
 
 class ProxiedBroker(JavaBroker):
@@ -47,11 +51,66 @@ class ProxiedBroker(JavaBroker):
         self.proxied = f"localhost:{outer}"
 
 
+class SmallDiskBroker(ProxiedBroker):
+    """A broker whose log lies on a small file system of its own, which nothing else on this machine sees."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._disk = self._folder / "log"
+        self._disk.mkdir()
+        # The file system lives as long as this process, in a namespace of mounts of its own.
+        mount = f"mount -t tmpfs -o size={_DISK_BYTES} logloom {self._disk} && echo done && exec sleep infinity"
+        self._holder = subprocess.Popen(["unshare", "-m", "sh", "-c", mount], stdout=subprocess.PIPE)
+        assert self._holder.stdout is not None
+        if self._holder.stdout.readline() != b"done\n":
+            self._holder.wait()
+            raise NoBroker("no file system can be mounted here")
+        self.within = ("nsenter", "-t", str(self._holder.pid), "-m")
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the broker gave up."""
+        return self._process is None or self._process.poll() is not None
+
+    def fill(self) -> None:
+        """Leave no byte free."""
+        with suppress(OSError), self._ballast.open("wb", buffering=0) as ballast:
+            while True:
+                ballast.write(bytes(1 << 16))
+
+    def free(self) -> None:
+        """Take away what fills it."""
+        self._ballast.unlink()
+
+    def stop(self) -> None:
+        """End the broker, and the file system with it."""
+        super().stop()
+        self._holder.kill()
+        self._holder.communicate()
+
+    @property
+    def _ballast(self) -> Path:
+        return Path(f"/proc/{self._holder.pid}/root{self._disk}/ballast")
+
+
+def why_no_small_disk() -> str | None:
+    """Tell why no `SmallDiskBroker` can be had here."""
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            done = subprocess.run(
+                ["unshare", "-m", "mount", "-t", "tmpfs", "logloom", folder], capture_output=True, check=False
+            )
+        except OSError as exc:
+            return str(exc)
+    return None if done.returncode == 0 else f"no file system can be mounted: {done.stderr.decode().strip()}"
+
+
 class Slot:
     """The place of one worker: while it is kept, there is a process in it."""
 
-    def __init__(self, name: str, settings: Mapping[str, str]) -> None:
+    def __init__(self, name: str, settings: Mapping[str, str], module: str) -> None:
         self._settings = {**settings, "LOGLOOM_KAFKA__GROUP_INSTANCE_ID": name}
+        self._module = module
         #: Whether a process that ends is started again.
         self.is_kept = True
         self.name = name
@@ -87,7 +146,7 @@ class Slot:
 
     def _begin(self) -> None:
         self.starts += 1
-        self.worker = WorkerProcess(self._settings)
+        self.worker = WorkerProcess(self._settings, module=self._module)
 
 
 @dataclass
@@ -105,6 +164,10 @@ class World:
     feeder: Feeder
     #: The workers' settings beside their variables.
     file: Path
+    #: What is run as a worker.
+    module: str
+    #: Files by which faults are told to what runs in the workers.
+    folder: Path
     slots: list[Slot] = field(default_factory=list)
     #: Lines that were read and do not stand in the input any more.
     former: list[Line] = field(default_factory=list)
@@ -175,7 +238,7 @@ class World:
     def join(self) -> Slot:
         """Add a worker."""
         with self._lock:
-            slot = Slot(f"{self.group}-{len(self.slots)}", self.settings)
+            slot = Slot(f"{self.group}-{len(self.slots)}", self.settings, self.module)
             self.slots.append(slot)
             return slot
 
@@ -228,14 +291,29 @@ class World:
 
     def unaccounted(self) -> int:
         """Return how many records the workers' metrics can't account for, once they have nothing in flight."""
+        told: list[int] = []
+
+        def are_done() -> bool:
+            with self._lock:
+                workers = [slot.worker for slot in self.slots if slot.worker is not None and slot.is_kept]
+            with suppress(OSError):  # one is being started again
+                if not any(worker.metrics()["logloom_records_in_flight"] for worker in workers):
+                    told.append(sum(abs(worker.unaccounted()) for worker in workers))
+            return bool(told)
+
+        wait_until(are_done, seconds=_PATIENCE_SECONDS, what="workers with nothing in flight")
+        return told[0]
+
+    def exits(self) -> list[int]:
+        """Return the exit codes of processes that ended."""
         with self._lock:
-            workers = [slot.worker for slot in self.slots if slot.worker is not None and slot.is_kept]
+            return [code for slot in self.slots for code in slot.exits]
+
+    def wait_for_exit(self, code: int, *, beyond: int) -> None:
+        """Wait until more than `beyond` processes ended, one of these with `code`."""
         wait_until(
-            lambda: not any(worker.metrics()["logloom_records_in_flight"] for worker in workers),
-            seconds=_PATIENCE_SECONDS,
-            what="workers with nothing in flight",
+            lambda: code in self.exits()[beyond:], seconds=_PATIENCE_SECONDS, what=f"a worker that ends by {code}"
         )
-        return sum(abs(worker.unaccounted()) for worker in workers)
 
     def end(self) -> None:
         """Stop everything but the broker."""
@@ -244,19 +322,35 @@ class World:
             for slot in self.slots:
                 slot.end()
         self.redis.close()
-        self.file.unlink()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def new_world(broker: ProxiedBroker, *, delivery: str, seed: int, rate: float, workers: int, model: str) -> World:
-    """Make topics, a filled Redis and workers, and wait until they read."""
+def new_world(
+    broker: ProxiedBroker,
+    *,
+    delivery: str,
+    seed: int,
+    rate: float,
+    workers: int,
+    model: str,
+    novel: float = 0.0,
+    module: str = "worker",
+    more: Callable[[Path], Mapping[str, str]] = lambda _: {},
+) -> World:
+    """Make topics, a filled Redis and workers, and wait until they read.
+
+    `novel` is the share of lines that no template knows, `module` what is run as a worker, and `more` gives further
+    variables of its environment by the folder of the world.
+    """
+    folder = Path(tempfile.mkdtemp(prefix="logloom-chaos-"))
     redis = start_redis()
     if model == "none":
         fill(redis)
     raw, dead = broker.new_topic("raw", _PARTITIONS), broker.new_topic("dead", 1)
     events = broker.new_topic("events", 2 * _PARTITIONS)
     group = f"chaos-{raw}"
-    with tempfile.NamedTemporaryFile(prefix="logloom-", suffix=".toml", delete=False) as opened:
-        file = Path(opened.name)
+    file = folder / "logloom.toml"
+    file.touch()
     settings = environment(
         broker,
         topics=raw,
@@ -273,6 +367,7 @@ def new_world(broker: ProxiedBroker, *, delivery: str, seed: int, rate: float, w
     )
     settings["LOGLOOM_KAFKA__BOOTSTRAP_SERVERS"] = broker.proxied
     settings["LOGLOOM_KAFKA__SESSION_TIMEOUT_MS"] = str(SESSION_SECONDS * 1000)
+    settings |= more(folder)
     world = World(
         broker=broker,
         redis=redis,
@@ -283,7 +378,9 @@ def new_world(broker: ProxiedBroker, *, delivery: str, seed: int, rate: float, w
         dead=dead,
         group=group,
         file=file,
-        feeder=Feeder(broker.bootstrap, raw, partitions=_PARTITIONS, rate=rate, seed=seed),
+        feeder=Feeder(broker.bootstrap, raw, partitions=_PARTITIONS, rate=rate, seed=seed, novel=novel),
+        module=module,
+        folder=folder,
     )
     for _ in range(workers):
         world.join()
