@@ -21,6 +21,10 @@ class Proxy:
         self._server: asyncio.Server | None = None
         #: Seconds before each piece is passed on.
         self.delay_seconds = 0.0
+        #: Most bytes a second that each connection passes on to the target; 0 for any number.
+        self.trickle = 0
+        #: Bytes that came from the target.
+        self.answered = 0
 
     def start(self) -> Self:
         """Begin to listen."""
@@ -38,7 +42,7 @@ class Proxy:
 
     def heal(self) -> None:
         """Pass everything on at once again."""
-        self.delay_seconds = 0.0
+        self.delay_seconds, self.trickle = 0.0, 0
         self._call(self._set(is_refusing=False, is_passing=True))
 
     def stop(self) -> None:
@@ -86,7 +90,7 @@ class Proxy:
         both = {writer, other_writer}
         self._connections |= both
         try:
-            await asyncio.gather(self._pass(reader, other_writer), self._pass(other_reader, writer))
+            await asyncio.gather(self._ask(reader, other_writer), self._answer(other_reader, writer))
         except (OSError, asyncio.CancelledError):
             pass  # an end is gone: so is the other; or the proxy ends
         finally:
@@ -94,12 +98,28 @@ class Proxy:
                 end.transport.abort()
             self._connections -= both
 
-    async def _pass(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while piece := await reader.read(1 << 16):
-            if self.delay_seconds:
-                with suppress(TimeoutError):  # the delay is what is done here, not a wait for something
-                    await asyncio.wait_for(asyncio.Event().wait(), self.delay_seconds)
-            await self._passing.wait()
-            writer.write(piece)
-            await writer.drain()
+    async def _ask(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while piece := await reader.read(1 << 14):
+            if self.trickle:
+                await _pause(len(piece) / self.trickle)
+            await self._pass(piece, writer)
         writer.transport.abort()
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while piece := await reader.read(1 << 16):
+            self.answered += len(piece)
+            await self._pass(piece, writer)
+        writer.transport.abort()
+
+    async def _pass(self, piece: bytes, writer: asyncio.StreamWriter) -> None:
+        if self.delay_seconds:
+            await _pause(self.delay_seconds)
+        await self._passing.wait()
+        writer.write(piece)
+        await writer.drain()
+
+
+async def _pause(seconds: float) -> None:
+    """Let time go by: that is what is done here, not a wait for something."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(asyncio.Event().wait(), seconds)

@@ -1,15 +1,10 @@
 """The short form of `python -m tests.chaos`: some faults, on real servers, with real workers."""
 
-import gc
-import warnings
-from collections.abc import Iterator
-
 import pytest
 
 from tests.chaos.__main__ import run
 from tests.chaos.faults import FAULTS
 from tests.chaos.world import ProxiedBroker
-from tests.kafka_broker import JavaBroker, KafkaBroker
 
 pytestmark = [
     pytest.mark.kafka,
@@ -19,24 +14,6 @@ pytestmark = [
     # kafka-python, which feeds and checks, leaves a socket to the garbage collector when a killed broker refuses.
     pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning"),
 ]
-
-
-@pytest.fixture(scope="module")
-def broker(kafka: KafkaBroker) -> Iterator[ProxiedBroker]:
-    """Give a broker of one's own, to be killed; skip where only somebody else's can be had."""
-    if not isinstance(kafka, JavaBroker):
-        pytest.skip("faults need a broker on this machine's Java")
-    broker = ProxiedBroker()
-    try:
-        broker.start()
-        broker.proxy.start()
-        yield broker
-    finally:
-        broker.proxy.stop()
-        broker.stop()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ResourceWarning)  # as above, before a later test is blamed
-            gc.collect()
 
 
 @pytest.mark.parametrize(
