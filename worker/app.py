@@ -48,6 +48,8 @@ _STOCK_BATCH_RECORDS = 1000
 _STOCK_LINGER_SECONDS = 0.02
 #: Longest wait for Faust to stop once everything is drained, or given up.
 _STOP_SECONDS = 15.0
+#: The same after a failure: a broker that lets the group wait for others holds the consumer until the rebalance's end.
+_FAILED_STOP_SECONDS = 3.0
 
 
 class BatchProcessor(Protocol):
@@ -330,8 +332,9 @@ class WorkerApp:
     async def _stop_faust(self, app: SourceApp) -> None:
         if app.crashed:
             self.fail(app.crash_reason or DeliveryFailed("Faust crashed"))
+        seconds = _FAILED_STOP_SECONDS if self._failure is not None else self.settings.drain_seconds + _STOP_SECONDS
         try:
-            async with asyncio.timeout(self.settings.drain_seconds + _STOP_SECONDS):
+            async with asyncio.timeout(seconds):
                 await app.stop()
         except TimeoutError as exc:
             self.fail(exc)

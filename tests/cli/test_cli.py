@@ -146,3 +146,17 @@ def test_errors_are_shown_without_control_characters(tmp_path: Path) -> None:
     assert shown.exit_code == 2
     assert len(shown.output.splitlines()) == 3
     assert all(line.isprintable() for line in shown.output.splitlines())
+
+
+@pytest.mark.parametrize("code", [0, 1])
+def test_a_worker_ends_though_a_thread_hangs(code: int) -> None:
+    """Python alone would wait for the thread; what was written is not lost."""
+    script = f"""
+import threading
+from worker.cli.worker import end
+threading.Thread(target=threading.Event().wait).start()
+print("the last words")
+end({code})
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (code, b"the last words\n")

@@ -67,8 +67,11 @@ def command(config: Path | None, broker: str | None) -> None:
 
 
 def end(code: int) -> NoReturn:
-    """Exit with `code`, at once where a thread hangs: Python itself would wait for it for ever."""
-    if all(thread is threading.current_thread() or thread.daemon for thread in threading.enumerate()):
+    """Exit with `code`: at once after a failure, and where a thread hangs.
+
+    Python would wait for such a thread for ever. Taking torch apart takes seconds that whoever comes next waits for.
+    """
+    if code == 0 and all(thread is threading.current_thread() or thread.daemon for thread in threading.enumerate()):
         sys.exit(code)
     logging.shutdown()
     sys.stdout.flush()
