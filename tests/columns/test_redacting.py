@@ -27,7 +27,7 @@ _PARTS = (
     b"5555555555554444", b"-", b" ", b"  ", b"eyJhbGciOiJI.eyJzdWIiOiIx.abc", b"Bearer ", b"basic ", b"dXNlcjpwYXNz",
     b"AKIAIOSFODNN7EXAMPLE", b"0123456789abcdef", b"Qm9vYmFyMTIzNDU2Nzg5MGFiY2RlZ", b"e3b0c44298fc1c14", b"user", b"=",
     b'"', b"'", b"\\", b"password", b"apiKey", b"x_Token", b"email", b"card_number", b"Cookie", b"--", b"null", b",",
-    b"\n", b"\t", b"\xc3\xa9", b"\xff", b"<", b"(", b"Z9", b"a", b"1", b"\x00", b"_",
+    b"\n", b"\t", b"\xc3\xa9", b"\xff", b"<", b">", b"=<", b"(", b"Z9", b"a", b"1", b"\x00", b"_",
 )  # fmt: skip
 #: Bytes that hold values, whole and broken, as often as not.
 LINES = st.lists(st.sampled_from(_PARTS) | st.binary(max_size=6), max_size=14).map(b"".join)

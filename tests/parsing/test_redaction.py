@@ -41,6 +41,9 @@ FOUND = [
     ),
     ("mysql --password hunter2 --user bob", "mysql --password <token> --user <user>"),
     ("Authorization: Digest username=x, realm=y\nnext", "Authorization: <token>\nnext"),
+    ("Login: user=<cora>, method=PLAIN", "Login: user=<<user>>, method=PLAIN"),
+    ("imap-login: Login: user=<cora>, method=PLAIN", "imap-login: <user>: user=<<user>>, method=PLAIN"),
+    ('login: user="bob smith" password=<x>', 'login: user="<user>" password=<<token>>'),
     ("Cookie: a=1; b=2", "Cookie: <token>"),
     ("?page=2&token=abc&user=bob HTTP/1.1", "?page=2&token=<token>&user=<user> HTTP/1.1"),
     ("email=bob@localhost pan=4111111111111112", "email=<email> pan=<card_number>"),
@@ -48,6 +51,7 @@ FOUND = [
 
 #: Lines that leave as they come.
 NOT_FOUND = [
+    "user=<user> token=<> password=<token>",
     "version 1.2.3.4.5 and 1.2.3, 256.1.1.1, 10.0.0",
     "at 12:34:56 std::add Foo::add1 a::b 00:1a:2b:3c:4d:5e",
     "root@db1 package@1.2.3 @Override a@b",

@@ -589,6 +589,7 @@ def _delimiter_end(buffer: U8, start: int, at: int, end: int) -> int:
 @kernel
 def _value_of_key(of_byte: I64, buffer: U8, at: int, end: int, kind: int) -> tuple[int, int]:
     """Return the span of the value that begins at `at`."""
+    whole = end
     if kind == EMAIL or kind == CARD:
         end = min(end, at + _MOST_DOUBTFUL)
     start = at
@@ -607,6 +608,11 @@ def _value_of_key(of_byte: I64, buffer: U8, at: int, end: int, kind: int) -> tup
                 at += 1
             at += 1
         return start, at
+    if kind != LINE and at < end and buffer[at] == 0x3C:
+        start = at = at + 1
+        while at < end and buffer[at] > 0x20 and buffer[at] != 0x3C and buffer[at] != 0x3E:
+            at += 1
+        return start, at
     if kind == LINE:
         while at < end:
             byte = buffer[at]
@@ -616,6 +622,9 @@ def _value_of_key(of_byte: I64, buffer: U8, at: int, end: int, kind: int) -> tup
     else:
         while at < end and _is(of_byte, buffer, at, _BARE):
             at += 1
+        if at > start and at < whole and buffer[at - 1] == 0x3D:
+            if buffer[at] == 0x3C or buffer[at] == 0x22 or buffer[at] == 0x27:
+                return start, start
     while at > start and (buffer[at - 1] == 0x2E or buffer[at - 1] == 0x3A or buffer[at - 1] == 0x20):
         at -= 1
     return start, at

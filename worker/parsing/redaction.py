@@ -50,8 +50,9 @@ KEYS: Mapping[str, int] = {
     **dict.fromkeys(("cardnumber", "creditcard", "creditcardnumber", "ccnumber", "pan"), CARD),
     **dict.fromkeys(("authorization", "proxyauthorization", "cookie", "setcookie"), LINE),
 }
-#: Values that tell nothing of anyone.
+#: Values that tell nothing of anyone, those that are masked already among them.
 EMPTY_VALUES = (
+    *KINDS,
     "null", "none", "nil", "-", "true", "false", "undefined", "(null", "(none", "yes", "no", "?", "unknown", "***",
     "n/a", "anonymous",
 )  # fmt: skip
@@ -381,6 +382,7 @@ _SEGMENT = re.compile(rb"[A-Z]+[a-z0-9]*|[a-z0-9]+")
 _DELIMITER = re.compile(rb"(?:\\?[\"'])?[ \t]{0,2}(?:=[=>]?|:=?(?![:/]))[ \t]{0,2}")
 _OPTION = re.compile(rb"[ \t](?!-)")
 _QUOTED = re.compile(rb"\"((?:[^\"\\]|\\.)*)|'((?:[^'\\]|\\.)*)", re.DOTALL)
+_ANGLED = re.compile(rb"<([^\x00-\x20<>]*)")
 _ESCAPED = re.compile(rb"\\[\"']([^\\]*)")
 _BARE = re.compile(rb"[^\x00-\x20,;&\"'()\[\]{}<>|\\]*")
 _TO_LINE_END = re.compile(rb"[^\r\n\"'\\]*")
@@ -417,7 +419,7 @@ def _keyed(text: bytes) -> Iterator[Hit]:
 
 
 def _value(text: bytes, at: int, kind: int) -> tuple[int, int]:
-    """Find the value that begins at `at`: what is quoted, else what ends with white space or a mark.
+    """Find the value that begins at `at`: what is in quotes or angle brackets, else what ends with a blank or a mark.
 
     A value that may turn out to be none is not read to its end, or texts of keys alone would be read again and again.
     """
@@ -426,8 +428,12 @@ def _value(text: bytes, at: int, kind: int) -> tuple[int, int]:
         return found.span(1)
     if found := _QUOTED.match(text, at, most):
         return found.span(1) if found[1] is not None else found.span(2)
+    if kind != LINE and (found := _ANGLED.match(text, at, most)):
+        return found.span(1)
     found = (_TO_LINE_END if kind == LINE else _BARE).match(text, at, most)
     end = found.end() if found else at
+    if kind != LINE and text[end - 1 : end] == b"=" and text[end : end + 1] in {b"<", b'"', b"'"}:
+        return at, at  # another key, such as Dovecot's `Login: user=<bob>`
     while end > at and text[end - 1] in b".: ":
         end -= 1
     return at, end
