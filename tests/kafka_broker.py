@@ -88,6 +88,19 @@ def wait_until(true: Callable[[], bool], *, seconds: float, what: str) -> None:
         threading.Event().wait(0.05)  # between two looks, never instead of one
 
 
+def terminate(process: "subprocess.Popen[bytes]") -> int:
+    """Tell a process to stop in order, once it has begun to listen for that; return its exit code."""
+    status = Path(f"/proc/{process.pid}/status")
+
+    def catches() -> bool:
+        caught = next((line for line in status.read_text().splitlines() if line.startswith("SigCgt:")), "SigCgt: 0")
+        return bool(int(caught.split()[1], 16) >> (signal.SIGTERM - 1) & 1) or process.poll() is not None
+
+    wait_until(catches, seconds=60, what="a process that listens for SIGTERM")
+    process.send_signal(signal.SIGTERM)
+    return process.wait(60)
+
+
 class KafkaBroker(ABC):
     """A running broker. Plaintext, one node, no topics created by themselves."""
 

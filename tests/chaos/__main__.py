@@ -99,7 +99,7 @@ def run(broker: ProxiedBroker, fault: Fault, *, delivery: str, seed: int, lines:
     )
     try:
         feeder = world.feeder.start()
-        wait_until(lambda: world.done() > 0, seconds=60, what="the first commit")
+        wait_until(lambda: world.done() > 0, seconds=120, what="the first commit")
         fault.do(world)
         goal = world.written()
         recovery = world.catch_up(goal)

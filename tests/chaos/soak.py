@@ -107,7 +107,7 @@ def soak(
     world = new_world(broker, delivery=delivery, seed=seed, rate=rate, workers=2, model="none")
     try:
         feeder = world.feeder.start()
-        wait_until(lambda: world.done() > 0, seconds=60, what="the first commit")
+        wait_until(lambda: world.done() > 0, seconds=120, what="the first commit")
         ends = time.monotonic() + 60 * minutes
         with sampled(world) as held:
             for turn in range(max(int(minutes), 1)):

@@ -12,7 +12,7 @@ import pytest
 from kafka import KafkaConsumer, KafkaProducer
 from kafka import TopicPartition as KafkaPartition
 
-from tests.kafka_broker import KafkaBroker, wait_until
+from tests.kafka_broker import KafkaBroker, terminate, wait_until
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(240)]
 
@@ -124,8 +124,7 @@ def finish(kafka: KafkaBroker, topic: str, output: str) -> None:
 
     with worker(kafka, topic, output) as process:
         wait_until(is_all_committed, seconds=60, what="the last commit")
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        assert terminate(process) == 0
 
 
 def test_five_sigkills_lose_nothing(
@@ -149,8 +148,7 @@ def test_sigterm_makes_no_duplicate(kafka: KafkaBroker, filled_topic: str) -> No
     with output_of(kafka) as (topic, output):
         with worker(kafka, filled_topic, topic) as process:
             wait_for_progress(process, output, RECORDS // 3)
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(30) == 0
+            assert terminate(process) == 0
         assert output.count() < RECORDS
         finish(kafka, filled_topic, topic)
         assert duplicates(output.places()) == 0

@@ -12,7 +12,7 @@ import pytest
 from kafka import KafkaConsumer, KafkaProducer
 from kafka import TopicPartition as KafkaPartition
 
-from tests.kafka_broker import KafkaBroker, wait_until
+from tests.kafka_broker import KafkaBroker, terminate, wait_until
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(240)]
 
@@ -124,8 +124,7 @@ def test_killed_workers_repeat_nothing(kafka: KafkaBroker, filled_topic: str) ->
                 process.wait()
         with worker(kafka, filled_topic, topic) as process:
             wait_for(output, max(output.seen() + 1, RECORDS * 5 // 8), process)
-            process.send_signal(signal.SIGTERM)
-            assert process.wait(30) == 0
+            assert terminate(process) == 0
         with worker(kafka, filled_topic, topic) as process:
             wait_for(output, RECORDS, process)
         output.assert_each_once()
@@ -160,8 +159,7 @@ def test_partitions_move_between_workers_without_repeats(
             wait_for(output, RECORDS // 8, first)
             with worker(kafka, filled_topic, topic, member=None) as second:
                 wait_for(output, RECORDS // 3, first, second)
-                first.send_signal(signal.SIGTERM)
-                assert first.wait(30) == 0
+                assert terminate(first) == 0
                 wait_for(output, RECORDS // 2, second)
                 with worker(kafka, filled_topic, topic, member=None) as third:
                     wait_for(output, RECORDS * 2 // 3, second, third)

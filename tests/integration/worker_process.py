@@ -2,7 +2,6 @@
 
 import os
 import re
-import signal
 import subprocess
 import sys
 import tempfile
@@ -13,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.kafka_broker import KafkaBroker, free_port, wait_until
+from tests.kafka_broker import KafkaBroker, free_port, terminate, wait_until
 
 _START_SECONDS = 90.0
 _SAMPLE = re.compile(r"(logloom_\w+?)(?:\{(.*)\})? ([0-9.eE+-]+)$")
@@ -104,8 +103,7 @@ class WorkerProcess:
 
     def terminate(self) -> int:
         """Tell it to stop in order, and return its exit code."""
-        self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(60)
+        return terminate(self.process)
 
     def kill(self) -> None:
         """End it at once."""
