@@ -148,12 +148,12 @@ def draw(png: Path, held: Mapping[int, Held]) -> None:
             values = [getattr(sample, name) for sample in worker.samples]
             below.plot(minutes, values, style, color=f"C{number - 1}", label=f"{name}, worker {number}")
     above.set_ylabel("memory, MiB")
-    above.set_ylim(bottom=0)
+    above.set_ylim(0, 1.25 * above.get_ylim()[1])
     below.set_ylabel("count")
-    below.set_ylim(bottom=0)
+    below.set_ylim(0, 1.5 * below.get_ylim()[1])
     below.set_xlabel("minutes")
     above.legend()
-    below.legend(ncols=2)
+    below.legend(ncols=2, loc="upper right")
     figure.savefig(png, dpi=80, metadata={"Software": None})
 
 
