@@ -42,7 +42,7 @@ class Fault:
 
 def kill(world: World) -> None:
     """End workers at random moments."""
-    for _ in range(5):
+    for _ in range(10):
         world.some_time(0.2, 3)
         world.any_worker().process.kill()
 
@@ -331,7 +331,7 @@ def _why_no_clock() -> str | None:
 
 
 FAULTS = (
-    Fault(name="kill", title="SIGKILL of 5 workers", do=kill),
+    Fault(name="kill", title="SIGKILL of 10 workers", do=kill),
     Fault(name="zombie", title="SIGSTOP beyond the session, SIGCONT", do=zombie),
     Fault(name="stop", title="SIGTERM of 5 workers, in any state", do=stop),
     Fault(name="rolling-restart", title="rolling restart of 3 workers", do=rolling_restart, workers=3),
