@@ -362,8 +362,8 @@ def new_world(
         MODEL__PATH=model,
         KAFKA__DELIVERY=delivery,
         KAFKA__METADATA_MAX_AGE_MS="1000",
-        # Longer than any fault: else lines that a fault delays come too late for their trace.
-        MULTILINE__SECONDS="12",
+        # Longer than any fault and its cure: else lines that are delayed come too late for their trace.
+        MULTILINE__SECONDS="30",
     )
     settings["LOGLOOM_KAFKA__BOOTSTRAP_SERVERS"] = broker.proxied
     settings["LOGLOOM_KAFKA__SESSION_TIMEOUT_MS"] = str(SESSION_SECONDS * 1000)
