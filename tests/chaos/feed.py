@@ -52,6 +52,12 @@ class Lines:
             while self._traces.get(key):
                 yield self._frame(key)
 
+    def last(self) -> Iterator[tuple[bytes, bytes]]:
+        """Yield lines behind which no line waits for more."""
+        yield from self.rest()
+        for key in KEYS:
+            yield key, b"took %d ms" % next(self._numbers)
+
     def _frame(self, key: bytes) -> tuple[bytes, bytes]:
         self._traces[key] -= 1
         return key, b"\tat shop.Cart.pay(Cart.java:%d)" % next(self._numbers)
@@ -117,6 +123,7 @@ class Feeder:
             due, last = due + (now - last) * self._rate, now
             if len(producer.partitions_for(self.topic)) >= partitions:
                 self._send(producer, partitions, self._lines.some(max(int(due) - self.fed, 0)))
+        self._send(producer, partitions, self._lines.last())
         _flush(producer)
         producer.close()
 
