@@ -10,6 +10,16 @@ from tests.chaos.world import ProxiedBroker
 from tests.kafka_broker import JavaBroker, KafkaBroker
 
 
+def pytest_runtest_logfinish() -> None:
+    """Close the sockets that kafka-python leaves to the garbage collector, so that no later test is blamed.
+
+    Their errors hold them, and pytest holds those, as part of what was logged, until the test is over.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)
+        gc.collect()
+
+
 @pytest.fixture(scope="package")
 def broker(kafka: KafkaBroker) -> Iterator[ProxiedBroker]:
     """Give a broker of one's own, to be killed; skip where only somebody else's can be had."""
@@ -23,6 +33,3 @@ def broker(kafka: KafkaBroker) -> Iterator[ProxiedBroker]:
     finally:
         broker.proxy.stop()
         broker.stop()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ResourceWarning)  # as above, before a later test is blamed
-            gc.collect()
