@@ -6,6 +6,7 @@ linear, 2 is quadratic.
 """
 
 import asyncio
+import gc
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -19,12 +20,12 @@ from tests.bench.figures import Figure
 from tests.columns_of import messages_of, records_of, texts_of
 from worker.cache.misses import Misses
 from worker.cache.templates import TemplateCache
-from worker.cli.worker import SWITCH_SECONDS
 from worker.codec.envelopes import Envelope
 from worker.codec.header_finder import HeaderFinder
 from worker.codec.multiline import Joiner
 from worker.columns.events import EventWriter
 from worker.columns.headers import HeaderSplitter
+from worker.interpreter import favour_hits
 from worker.parsing.checkpoint import PIECES
 from worker.parsing.headers import PRESETS
 from worker.parsing.microbatch import MicroBatcher
@@ -315,14 +316,15 @@ def flood(*, lines: int) -> Iterator[Figure]:
 
     First through cache and misses alone, then a tenth of the lines with settling too.
     """
-    # As `logloom worker` sets it.
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(SWITCH_SECONDS)
+    interval, generations = sys.getswitchinterval(), gc.get_threshold()
+    favour_hits()  # as `logloom worker` does
     try:
         yield from asyncio.run(_flood(lines, settles=False))
         yield from asyncio.run(_flood(lines // 10, settles=True))
     finally:
         sys.setswitchinterval(interval)
+        gc.set_threshold(*generations)
+        gc.unfreeze()
 
 
 async def _flood(lines: int, *, settles: bool) -> list[Figure]:

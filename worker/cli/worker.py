@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from worker.logs import LogStream
     from worker.settings import Log, Settings
 
-#: Python's own is 5 ms: a batch of hits asks for Python some ten times.
-SWITCH_SECONDS = 0.0005
-
 
 @click.command(name="worker")
 @config_option
@@ -43,11 +40,10 @@ def command(config: Path | None, broker: str | None) -> None:
 
     from worker.app import run  # noqa: PLC0415  --help must not wait for Faust and torch
     from worker.assembly import assemble  # noqa: PLC0415  the same
+    from worker.interpreter import favour_hits  # noqa: PLC0415  the same
     from worker.preflight import refuse  # noqa: PLC0415  the same
     from worker.reloading import Reloader  # noqa: PLC0415  the same
 
-    # A thread that parses or settles keeps the others waiting for so long each time that a kernel lets go of Python.
-    sys.setswitchinterval(SWITCH_SECONDS)
     logs = _Logs(settings)
 
     def read() -> "Settings":
@@ -60,6 +56,7 @@ def command(config: Path | None, broker: str | None) -> None:
     for by in asked:
         reloader.ask(by)
     refuse(settings)
+    favour_hits()
     code = run(assemble(settings, reloader))
     # Python gives up its own handlers as it ends, and one more signal would end it with another code.
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
