@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 
-from tests.fuzz import batches, envelopes, files, headers, paths, templates
+from tests.fuzz import batches, envelopes, files, headers, paths, redaction, templates
 from tests.fuzz.target import Target
 
 TARGETS: Mapping[str, Target] = {
     target.name: target
-    for module in (envelopes, headers, batches, templates, paths, files)
+    for module in (envelopes, headers, batches, templates, redaction, paths, files)
     for target in module.TARGETS
 }
