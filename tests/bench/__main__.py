@@ -56,6 +56,7 @@ def parts(arguments: argparse.Namespace, broker: _Broker) -> Mapping[str, Part]:
         "hostile": lambda: hostile.curves(
             repeats=2 * repeats + 1, model=model, png=arguments.png or Path("runs/bench/hostile.png")
         ),
+        "hostile-redact": lambda: hostile.redact_curves(repeats=2 * repeats + 1),
         "flood": lambda: hostile.flood(lines=records),
         "parse": lambda: files.big_file(records=4 * records, repeats=repeats, model=model),
         "worker-start": lambda: start_up.first_event(broker(), repeats=repeats, model=model),

@@ -25,11 +25,13 @@ from worker.codec.header_finder import HeaderFinder
 from worker.codec.multiline import Joiner
 from worker.columns.events import EventWriter
 from worker.columns.headers import HeaderSplitter
+from worker.columns.redacting import ColumnRedactor
 from worker.interpreter import favour_hits
 from worker.parsing.checkpoint import PIECES
 from worker.parsing.headers import PRESETS
 from worker.parsing.microbatch import MicroBatcher
 from worker.parsing.parser import EncoderParser, Prompts
+from worker.parsing.redaction import KINDS, Redaction
 from worker.parsing.rows import Candidate
 from worker.parsing.stream import Stream
 from worker.parsing.templates import Template, decoded
@@ -60,11 +62,48 @@ _UNITS: Mapping[str, bytes] = {
     "levels": b"INFO: ",
     "no UTF-8": b"\xff\xfe1 ",
 }
+#: What repeats in a line that is to be redacted, beside those: values that never end, or are none after all.
+_VALUES: Mapping[str, bytes] = {
+    "grouped digits": b"4111-",
+    "digits in ones": b"4 ",
+    "near cards": b"4111 1111 1111 1112 ",
+    "cards": b"4111111111111111,",
+    "letters with dots": b"a.",
+    "numbers with dots": b"1.",
+    "near IPv4": b"1.2.3.256.",
+    "at signs": b"@",
+    "mail without end": b"a@a.",
+    "local parts": b"a.b+c%",
+    "colons": b":",
+    "hex groups": b"fe80:",
+    "near IPv6": b"1::2::",
+    "words with colons": b"a:b::",
+    "keys": b"user=",
+    "keys of mail": b"email=",
+    "keys without values": b"token= ",
+    "keys in quotes": b'"user":"',
+    "keys in angle brackets": b"user=<",
+    "escaped quotes": b'\\"user\\":\\"',
+    "nested quotes": b"user=\"'",
+    "backslashes": b"\\",
+    "keys to the line's end": b"cookie: ",
+    "options": b"--password ",
+    "URLs": b"http://a:",
+    "colons of URLs": b"://:",
+    "schemes": b"Bearer ",
+    "beginnings of JWTs": b"eyJhbGciOi.",
+    "beginnings of keys": b"ghp_",
+    "base64": b"aB3/",
+    "words of keys": b"userToken",
+    "phrases": b"for user ",
+}
+#: What such a line may end with, where that is what makes a value none.
+_ENDS: Mapping[str, bytes] = {"keys": b"<", "keys in quotes": b"\\", "local parts": b"@"}
 
 
-def _line(unit: bytes, size: int) -> bytes:
+def _line(unit: bytes, size: int, end: bytes = b" y") -> bytes:
     """Repeat `unit` between words that templates know."""
-    return b"x " + unit * ((size - 4) // len(unit)) + b" y"
+    return b"x " + unit * ((size - 4) // len(unit)) + end
 
 
 def _templates() -> list[Template]:
@@ -131,6 +170,15 @@ def _joining(line: bytes) -> Callable[[], object]:
     return lambda: Joiner().join(texts, records, partition=0, now=0.0)
 
 
+def _redacting(line: bytes) -> Callable[[], object]:
+    redactor = ColumnRedactor(Redaction(ways=dict.fromkeys(KINDS, "hash"), key=bytes(16)))
+    cache = TemplateCache(max_templates=10, max_fingerprints=1024)
+    cache.add(Template.from_text("x <*>", _SPACIOUS))
+    texts, headers = messages_of([line])
+    matches = cache.look_up(texts, headers)
+    return lambda: redactor.redact(texts, headers, matches)
+
+
 def _opening(kind: str, before: bytes, after: bytes) -> Callable[[bytes], Callable[[], object]]:
     def opening(line: bytes) -> Callable[[], object]:
         records = records_of([before + line.replace(b'"', b'\\"') + after, before + line])
@@ -145,6 +193,7 @@ _HOPS: Mapping[str, Callable[[bytes], Callable[[], object]]] = {
     "write event": _writing,
     "split header": _headers,
     "find header": _finding,
+    "redact": _redacting,
     "join lines": _joining,
     "open JSON": _opening("json", b'{"a":{"b":7},"message":"', b'"}'),
     "open syslog": _opening("syslog", b'<34>1 2026-11-22T12:00:00Z h a 1 - [a b="', b'"] x'),
@@ -164,11 +213,8 @@ def exponent(sizes: Sequence[int], seconds: Sequence[float], fitted_from: int) -
 def curves(*, repeats: int, model: str, png: Path) -> Iterator[Figure]:
     """Measure every hop and the model on every kind of line, and draw the curves."""
     drawn: dict[str, dict[str, tuple[Sequence[int], list[float]]]] = {}
-    for hop, prepare in _HOPS.items():
-        drawn[hop] = {
-            name: (_SIZES, [_best(prepare(_line(unit, size)), repeats) for size in _SIZES])
-            for name, unit in _UNITS.items()
-        }
+    for hop in _HOPS:
+        drawn[hop] = _curves_of(hop, repeats)
         yield from _figures(hop, drawn[hop], _FITTED_FROM)
     parser = EncoderParser.load(model)
     drawn["model"] = {
@@ -184,6 +230,23 @@ def curves(*, repeats: int, model: str, png: Path) -> Iterator[Figure]:
     }
     yield from _figures("settle", drawn["settle"], _MODEL_FITTED_FROM)
     _draw(drawn, png)
+
+
+def redact_curves(*, repeats: int) -> Iterator[Figure]:
+    """Measure the redaction of every kind of line alone."""
+    yield from _figures("redact", _curves_of("redact", repeats), _FITTED_FROM)
+
+
+def _curves_of(hop: str, repeats: int) -> dict[str, tuple[Sequence[int], list[float]]]:
+    prepare = _HOPS[hop]
+    lines = {name: (unit, b" y") for name, unit in _UNITS.items()}
+    if hop == "redact":
+        lines |= {name: (unit, b" y") for name, unit in _VALUES.items()}
+        lines |= {f"{name}, cut off": (_VALUES[name], end) for name, end in _ENDS.items()}
+    return {
+        name: (_SIZES, [_best(prepare(_line(unit, size, end)), repeats) for size in _SIZES])
+        for name, (unit, end) in lines.items()
+    }
 
 
 def _parsing(parser: EncoderParser, line: bytes) -> Callable[[], object]:

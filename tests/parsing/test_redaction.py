@@ -47,6 +47,8 @@ FOUND = [
     ("Cookie: a=1; b=2", "Cookie: <token>"),
     ("?page=2&token=abc&user=bob HTTP/1.1", "?page=2&token=<token>&user=<user> HTTP/1.1"),
     ("email=bob@localhost pan=4111111111111112", "email=<email> pan=<card_number>"),
+    ("email=bob@" + "\u00e4" * 300 + ", next", "email=<email>, next"),
+    ("user=" * 200 + "<", "user=<user><"),
 ]
 
 #: Lines that leave as they come.

@@ -19,6 +19,7 @@ from worker.parsing.redaction import (
     IP,
     KEYS,
     LINE,
+    MOST_DOUBTFUL,
     PREFIXES,
     TOKEN,
     USER,
@@ -33,8 +34,6 @@ _DIGIT, _HEX, _WORD, _PIECE, _BASE64, _KEY, _LOCAL, _DOMAIN, _SCHEMED, _BARE, _U
 ROW, START, END, KIND = range(4)
 #: What `kind_of_key` says of a key that tells nothing.
 NO_KIND = cast("int", np.int64(-1))
-#: Most bytes of an address or a card's number that only its key tells of.
-_MOST_DOUBTFUL = 320
 #: FNV-1a, 64 bits.
 _FNV_START, _FNV_PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)
 #: Slots of the table of keys; a power of two.
@@ -587,11 +586,8 @@ def _delimiter_end(buffer: U8, start: int, at: int, end: int) -> int:
 
 
 @kernel
-def _value_of_key(of_byte: I64, buffer: U8, at: int, end: int, kind: int) -> tuple[int, int]:
-    """Return the span of the value that begins at `at`."""
-    whole = end
-    if kind == EMAIL or kind == CARD:
-        end = min(end, at + _MOST_DOUBTFUL)
+def _value_within(of_byte: I64, buffer: U8, at: int, end: int, whole: int, kind: int) -> tuple[int, int]:
+    """Return the span of the value that begins at `at`, of what is before `end`; the text ends at `whole`."""
     start = at
     if at + 1 < end and buffer[at] == 0x5C and (buffer[at + 1] == 0x22 or buffer[at + 1] == 0x27):
         start = at = at + 2
@@ -622,12 +618,22 @@ def _value_of_key(of_byte: I64, buffer: U8, at: int, end: int, kind: int) -> tup
     else:
         while at < end and _is(of_byte, buffer, at, _BARE):
             at += 1
-        if at > start and at < whole and buffer[at - 1] == 0x3D:
+        if at > start and at < whole and at - start <= MOST_DOUBTFUL and buffer[at - 1] == 0x3D:
             if buffer[at] == 0x3C or buffer[at] == 0x22 or buffer[at] == 0x27:
                 return start, start
     while at > start and (buffer[at - 1] == 0x2E or buffer[at - 1] == 0x3A or buffer[at - 1] == 0x20):
         at -= 1
     return start, at
+
+
+@kernel
+def _value_of_key(of_byte: I64, hashes: U64, kinds: I64, buffer: U8, at: int, end: int, kind: int) -> tuple[int, int]:
+    """Return the span of the value that begins at `at`, an empty one if it turns out to be none."""
+    if kind == EMAIL or kind == CARD:
+        value_start, value_end = _value_within(of_byte, buffer, at, min(end, at + MOST_DOUBTFUL), end, kind)
+        if not has_form(of_byte, hashes, kinds, buffer, value_start, value_end, kind):
+            return at, at
+    return _value_within(of_byte, buffer, at, end, end, kind)
 
 
 @kernel
@@ -658,7 +664,7 @@ def _find_keyed(
         kind = _kind_of_key(of_byte, hashes, kinds, buffer, start, at)
         if kind < 0:
             continue
-        value_start, value_end = _value_of_key(of_byte, buffer, begin, end, kind)
+        value_start, value_end = _value_of_key(of_byte, hashes, kinds, buffer, begin, end, kind)
         kind = TOKEN if kind == LINE else kind
         if has_form(of_byte, hashes, kinds, buffer, value_start, value_end, kind):
             if wanted[kind]:

@@ -375,8 +375,8 @@ def _is_random(run: bytes) -> bool:
 
 # by key
 
-#: Most bytes of an address or a card's number that only its key tells of.
-_MOST_DOUBTFUL = 320
+#: Most bytes of a value that are read to tell whether it is one, where a key alone does not.
+MOST_DOUBTFUL = 320
 _KEY = re.compile(rb"[A-Za-z0-9_.\-]+")
 _SEGMENT = re.compile(rb"[A-Z]+[a-z0-9]*|[a-z0-9]+")
 _DELIMITER = re.compile(rb"(?:\\?[\"'])?[ \t]{0,2}(?:=[=>]?|:=?(?![:/]))[ \t]{0,2}")
@@ -419,11 +419,19 @@ def _keyed(text: bytes) -> Iterator[Hit]:
 
 
 def _value(text: bytes, at: int, kind: int) -> tuple[int, int]:
-    """Find the value that begins at `at`: what is in quotes or angle brackets, else what ends with a blank or a mark.
+    """Find the value that begins at `at`, empty where it turns out to be none.
 
-    A value that may turn out to be none is not read to its end, or texts of keys alone would be read again and again.
+    Such a one is not read to its end, or texts of keys alone would be read again and again.
     """
-    most = min(at + _MOST_DOUBTFUL, len(text)) if kind in {EMAIL, CARD} else len(text)
+    if kind in {EMAIL, CARD}:
+        start, end = _value_within(text, at, min(at + MOST_DOUBTFUL, len(text)), kind)
+        if not has_form(kind, text[start:end]):
+            return at, at
+    return _value_within(text, at, len(text), kind)
+
+
+def _value_within(text: bytes, at: int, most: int, kind: int) -> tuple[int, int]:
+    """Take what is in quotes or angle brackets, else what ends with a blank or a mark; nothing from `most` on."""
     if found := _ESCAPED.match(text, at, most):
         return found.span(1)
     if found := _QUOTED.match(text, at, most):
@@ -432,7 +440,8 @@ def _value(text: bytes, at: int, kind: int) -> tuple[int, int]:
         return found.span(1)
     found = (_TO_LINE_END if kind == LINE else _BARE).match(text, at, most)
     end = found.end() if found else at
-    if kind != LINE and text[end - 1 : end] == b"=" and text[end : end + 1] in {b"<", b'"', b"'"}:
+    is_short = kind != LINE and end - at <= MOST_DOUBTFUL
+    if is_short and text[end - 1 : end] == b"=" and text[end : end + 1] in {b"<", b'"', b"'"}:
         return at, at  # another key, such as Dovecot's `Login: user=<bob>`
     while end > at and text[end - 1] in b".: ":
         end -= 1
