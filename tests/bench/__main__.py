@@ -63,6 +63,9 @@ def parts(arguments: argparse.Namespace, broker: _Broker) -> Mapping[str, Part]:
         "latency": lambda: latency.hit_latency(
             broker(), paces=(20_000, 200), seconds=5.0 if quick else 20.0, repeats=repeats, model=model
         ),
+        "reload-latency": lambda: latency.reloading(
+            broker(), pace=20_000, seconds=5.0 if quick else 20.0, repeats=repeats, model=model
+        ),
         "memory": lambda: memory.memory(broker(), records=records, model=model),
         "settling": lambda: pipelines.settling(broker(), records=records, repeats=repeats, model=model),
         "delivery": lambda: pipelines.delivery(broker(), records=records, repeats=repeats, model=model),

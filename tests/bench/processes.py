@@ -71,6 +71,10 @@ class Measured:
         if self._process.poll() is not None:
             raise Ended(f"ended with {self._process.returncode}:\n{self.log()}")
 
+    def send(self, number: int) -> None:
+        """Send a signal."""
+        self._process.send_signal(number)
+
     def log(self) -> str:
         """Return the end of what it wrote."""
         return self._log.read_text(errors="replace")[-2000:]

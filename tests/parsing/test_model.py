@@ -29,6 +29,7 @@ from worker.parsing.model import (
     Tagger,
     described_network,
     features,
+    packed_length,
     packed_rows,
     padded_rows,
     padded_width,
@@ -126,6 +127,13 @@ def test_padding_covers_the_row(length: int) -> None:
     assert length <= padded_width(length) <= length + 63
 
 
+def test_packed_rows_have_few_sizes() -> None:
+    """A kernel is compiled and kept for each size that goes through: these are few, and little of them is filler."""
+    sizes = {tokens: packed_length(tokens) for tokens in range(1, 16_385)}
+    assert all(tokens <= size <= max(tokens * 9 / 8, tokens + 15) for tokens, size in sizes.items())
+    assert len({*sizes.values()}) <= 64
+
+
 def test_packed_rows_score_as_padded_ones(checkpoint: Path) -> None:
     """Rows behind one another, of any lengths in any order, have the scores of rows with padding."""
     tagger = Tagger.load(checkpoint, device="cpu", dtype="float32")
@@ -135,8 +143,8 @@ def test_packed_rows_score_as_padded_ones(checkpoint: Path) -> None:
         padded = network(*padded_rows(rows, special, 10))
         packed = network(*packed_rows(rows, special))
     lengths = [len(row.ids) + 2 for row in rows]
-    assert packed.shape == (sum(lengths), 3)
-    for row, part in enumerate(packed.split(lengths)):
+    assert packed.shape == (packed_length(sum(lengths)), 3)
+    for row, part in enumerate(packed[: sum(lengths)].split(lengths)):
         torch.testing.assert_close(part, padded[row, : lengths[row]], atol=1e-5, rtol=1e-5)
 
 

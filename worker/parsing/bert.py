@@ -35,13 +35,15 @@ class Packing:
     stretches: Sequence[tuple[int, int]]
     #: Each token's place in its row, (N,).
     places: Tensor
+    #: How many tokens of no row stand at the end.
+    filler: int = 0
 
     @classmethod
-    def of(cls, lengths: Sequence[int]) -> Self:
+    def of(cls, lengths: Sequence[int], filler: int = 0) -> Self:
         """Describe rows of these lengths; neighbours of one length share a stretch."""
         stretches = [(len([*rows]), length) for length, rows in groupby(lengths)]
-        places = torch.cat([torch.arange(length).repeat(rows) for rows, length in stretches])
-        return cls(stretches=stretches, places=places)
+        places = [torch.arange(length).repeat(rows) for rows, length in (*stretches, (filler, 1))]
+        return cls(stretches=stretches, places=torch.cat(places), filler=filler)
 
 
 class Bert(nn.Module):
@@ -167,14 +169,14 @@ class Attention(nn.Module):
         return cast("Tensor", self.output(self._attended(query, key, value, mask), hidden))
 
     def _packed(self, query: Tensor, key: Tensor, value: Tensor, packing: Packing) -> Tensor:
-        """Let the tokens of each row, of (N, H), look at those of the same row."""
-        sizes = [rows * length for rows, length in packing.stretches]
+        """Let the tokens of each row, of (N, H), look at those of the same row, and the filler at nothing."""
+        sizes = [*(rows * length for rows, length in packing.stretches), packing.filler]
         stretches = zip(*(torch.split(part, sizes) for part in (query, key, value)), strict=True)
         attended = [
-            self._attended(*(part.view(*shape, -1) for part in parts))  # (rows, length, H)
-            for shape, parts in zip(packing.stretches, stretches, strict=True)
+            self._attended(*(part.view(*shape, -1) for part in parts)).flatten(0, 1)  # (rows * length, H)
+            for shape, parts in zip(packing.stretches, stretches)  # noqa: B905 - the filler has no shape
         ]
-        return torch.cat([part.flatten(0, 1) for part in attended])
+        return torch.cat([*attended, value[len(value) - packing.filler :]])
 
     def _attended(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None = None) -> Tensor:
         """Let the tokens of `query` (B, T, H) look at `key` and `value` (B, q + T, H)."""

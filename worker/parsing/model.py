@@ -352,7 +352,8 @@ class Tagger:
         ):
             if not width:
                 scores = self._network(*packed_rows(rows, self._special)).float().numpy()
-                return [row[1:-1] for row in np.split(scores, np.cumsum([len(tokens.ids) + 2 for tokens in rows[:-1]]))]
+                ends = np.cumsum([len(tokens.ids) + 2 for tokens in rows])
+                return [row[1:-1] for row in np.split(scores, ends)[:-1]]
             inputs = (part.to(self.device) for part in padded_rows(rows, self._special, width))
             scores = self._network(*inputs, PromptBatch.of(prompts)).float().cpu().numpy()
         return [scores[row, 1 : len(tokens.ids) + 1] for row, tokens in enumerate(rows)]
@@ -456,12 +457,27 @@ def padded_rows(rows: Sequence[Tokens], special: tuple[int, int, int], width: in
 
 
 def packed_rows(rows: Sequence[Tokens], special: tuple[int, int, int]) -> tuple[Tensor, Tensor, Packing]:
-    """Put rows between the special tokens and behind one another: ids (N,), features (N, 5)."""
-    first, last, _ = special
-    blank = np.zeros((1, len(FEATURE_SIZES)), np.int64)
-    ids = np.concatenate([part for tokens in rows for part in ([first], tokens.ids, [last])])
-    shapes = np.concatenate([part for tokens in rows for part in (blank, tokens.features, blank)])
-    return torch.from_numpy(ids), torch.from_numpy(shapes), Packing.of([len(tokens.ids) + 2 for tokens in rows])
+    """Put rows between the special tokens and behind one another, and filler to the end: ids (N,), features (N, 5)."""
+    first, last, padding = special
+    lengths = [len(tokens.ids) + 2 for tokens in rows]
+    filler = packed_length(sum(lengths)) - sum(lengths)
+    edge = np.zeros((1, len(FEATURE_SIZES)), np.int64)
+    ids = [part for tokens in rows for part in ([first], tokens.ids, [last])]
+    shapes = [part for tokens in rows for part in (edge, tokens.features, edge)]
+    return (
+        torch.from_numpy(np.concatenate([*ids, np.full(filler, padding)])),
+        torch.from_numpy(np.concatenate([*shapes, edge.repeat(filler, axis=0)])),
+        Packing.of(lengths, filler),
+    )
+
+
+def packed_length(tokens: int) -> int:
+    """Round up what goes through the network at once: to a multiple of 16, and to one of eight sizes an octave.
+
+    oneDNN compiles its products for each size, and keeps them: a thousand sizes took a gigabyte, and a third more time.
+    """
+    step = 1 << max(tokens.bit_length() - 4, 4)
+    return -(-tokens // step) * step
 
 
 def read_checkpoint(folder: Path) -> tuple[About, dict[str, Any], Tokenizer, dict[str, Tensor]]:
