@@ -81,7 +81,9 @@ def _while_reloading(broker: KafkaBroker, *, pace: int, seconds: float, model: s
 
             with running(_pacer(broker, source, pace, _WARM_UP_SECONDS + seconds)):
                 found = np.fromiter(_watched(broker, target, seconds, worker.process, reload), np.float64)
-            worker.process.wait_until(lambda: worker.metric('logloom_reloads_total{outcome="done"}') == calls, "all reloads")
+            worker.process.wait_until(
+                lambda: worker.metric('logloom_reloads_total{outcome="done"}') == calls, "all reloads"
+            )
             return found
 
 
