@@ -14,11 +14,16 @@ from worker.health import Check, HealthServer
 
 @asynccontextmanager
 async def _server(
-    *, alive: Mapping[str, Check] | None = None, ready: Mapping[str, Check] | None = None
+    *,
+    started: Mapping[str, Check] | None = None,
+    alive: Mapping[str, Check] | None = None,
+    ready: Mapping[str, Check] | None = None,
 ) -> AsyncIterator[str]:
     registry = CollectorRegistry()
     Counter("logloom_things_total", "Things.", registry=registry).inc(3)
-    server = HealthServer(host="127.0.0.1", port=0, registry=registry, alive=alive or {}, ready=ready or {})
+    server = HealthServer(
+        host="127.0.0.1", port=0, registry=registry, started=started or {}, alive=alive or {}, ready=ready or {}
+    )
     await server.start()
     try:
         yield "http://{}:{}".format(*server.address)
@@ -60,7 +65,19 @@ async def test_checks_are_asked_each_time() -> None:
 async def test_who_is_not_alive_is_not_ready() -> None:
     """A worker that is about to stop gets no more work."""
     async with _server(alive={"worker": lambda: "delivery failed"}) as url:
-        assert [(await _get(f"{url}{path}"))[0] for path in ("/healthz", "/readyz")] == [503, 503]
+        assert [(await _get(f"{url}{path}"))[0] for path in ("/startupz", "/healthz", "/readyz")] == [503, 503, 503]
+
+
+async def test_who_is_being_set_up_is_alive() -> None:
+    """A worker that loads its model is not to be restarted for it, and gets no work yet."""
+    async with _server(started={"model": lambda: "loading"}) as url:
+        assert [(await _get(f"{url}{path}"))[0] for path in ("/startupz", "/healthz", "/readyz")] == [503, 200, 503]
+
+
+async def test_who_waits_for_work_has_started() -> None:
+    """A worker without partitions is set up."""
+    async with _server(ready={"kafka": lambda: "no partitions"}) as url:
+        assert [(await _get(f"{url}{path}"))[0] for path in ("/startupz", "/healthz", "/readyz")] == [200, 200, 503]
 
 
 async def test_a_taken_port_is_told_with_its_setting() -> None:
@@ -69,14 +86,14 @@ async def test_a_taken_port_is_told_with_its_setting() -> None:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        server = HealthServer(host="127.0.0.1", port=port, registry=CollectorRegistry(), alive={}, ready={})
+        server = HealthServer(host="127.0.0.1", port=port, registry=CollectorRegistry(), started={}, alive={}, ready={})
         with pytest.raises(BadWorld, match=rf"can't listen on 127.0.0.1:{port} .*LOGLOOM_METRICS__PORT"):
             await server.start()
 
 
 async def test_stop_without_start() -> None:
     """Stopping what never started, or stopping twice, does nothing."""
-    server = HealthServer(host="127.0.0.1", port=0, registry=CollectorRegistry(), alive={}, ready={})
+    server = HealthServer(host="127.0.0.1", port=0, registry=CollectorRegistry(), started={}, alive={}, ready={})
     await server.stop()
     await server.start()
     await server.stop()

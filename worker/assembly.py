@@ -30,6 +30,7 @@ from worker.transport.outlet import Outlet
 from worker.transport.producer import RecordBatchProducer
 from worker.transport.security import consumer_credentials, producer_security
 from worker.transport.subscriptions import Subscription
+from worker.warm_up import load
 
 _log = structlog.get_logger(__name__)
 
@@ -110,12 +111,16 @@ class Assembly:
     networks: SharedNetworks = field(default_factory=SharedNetworks)
     pipelines: dict[str, Pipeline] = field(default_factory=dict)
     knowledge: Knowledge = field(init=False)
+    #: Whether kernels and model are loaded, and batches may come.
+    is_open: bool = field(default=False, init=False)
     _producer: RecordBatchProducer = field(init=False)
     _fail: Fail = field(init=False)
 
     async def open(self, stack: AsyncExitStack, producer: RecordBatchProducer, outlet: Outlet, fail: Fail) -> None:
-        """Load the model, connect to Redis, warm the caches, and make a pipeline per source."""
+        """Load kernels and model, connect to Redis, warm the caches, and make a pipeline per source."""
         self._producer, self._fail = producer, fail
+        # In a thread: where the cache lacks kernels it compiles for a minute, and probes are answered meanwhile.
+        await asyncio.to_thread(load, self.settings.output.format)
         self.knowledge = self._knowledge_of(self.settings)
         await self.knowledge.open()
         stack.push_async_callback(self._close)
@@ -123,6 +128,7 @@ class Assembly:
         for name, parts in self._parts(self.settings, self.knowledge).items():
             self.pipelines[name] = Pipeline(parts, outlet=outlet, metrics=self.metrics, fail=fail)
         self.knowledge.listen(fail)
+        self.is_open = True
 
     async def reload(self, settings: Settings) -> None:
         """Build what `settings` say beside what there is, and exchange both between two batches of each partition.
@@ -242,7 +248,7 @@ def assemble(settings: Settings, reloader: Reloader | None = None) -> WorkerApp:
         if reloader is not None:
             assembly.calls = Calls(hear=partial(_ask, reloader), since_ms=began_ms)
         async with AsyncExitStack() as stack:
-            await _serve_health(stack, settings, metrics, app)
+            await _serve_health(stack, assembly, app)
             await assembly.open(stack, producer, outlet, fail)
             _keep_running(stack, _watch(app, assembly), fail)
             if reloader is not None:
@@ -273,20 +279,22 @@ def _keep_running(stack: AsyncExitStack, work: Coroutine[Any, Any, None], fail: 
     stack.push_async_callback(stop)
 
 
-async def _serve_health(stack: AsyncExitStack, settings: Settings, metrics: Metrics, app: WorkerApp) -> None:
-    if not settings.metrics.enabled:
+async def _serve_health(stack: AsyncExitStack, assembly: Assembly, app: WorkerApp) -> None:
+    settings = assembly.settings.metrics
+    if not settings.enabled:
         return
     server = HealthServer(
-        host=settings.metrics.host,
-        port=settings.metrics.port,
-        registry=metrics.registry,
+        host=settings.host,
+        port=settings.port,
+        registry=assembly.metrics.registry,
+        started={"model": lambda: None if assembly.is_open else "kernels and model are being loaded"},
         alive={"worker": lambda: None if app.failure is None else str(app.failure)},
         ready={"kafka": lambda: None if app.is_ready else "no partitions are assigned yet"},
     )
     await server.start()
     stack.push_async_callback(server.stop)
     host, port = server.address
-    _log.info("serving /metrics, /healthz and /readyz", host=host, port=port)
+    _log.info("serving /metrics, /startupz, /healthz and /readyz", host=host, port=port)
 
 
 async def _watch(app: WorkerApp, assembly: Assembly) -> None:

@@ -1,4 +1,4 @@
-"""The HTTP server of `/metrics`, `/healthz` and `/readyz`. Knows nothing of what it reports on.
+"""The HTTP server of `/metrics`, `/startupz`, `/healthz` and `/readyz`. Knows nothing of what it reports on.
 
 A check is asked on each request and says what is wrong, or None. That `/healthz` answers at all shows that the event
 loop turns.
@@ -25,13 +25,18 @@ class HealthServer:
         host: str,
         port: int,
         registry: CollectorRegistry,
+        started: Mapping[str, Check],
         alive: Mapping[str, Check],
         ready: Mapping[str, Check],
     ) -> None:
-        """Port 0 takes a free one. A failing check of `alive` asks for a restart, one of `ready` for patience."""
+        """Port 0 takes a free one.
+
+        A failing check of `started` says that it is still being set up, one of `alive` asks for a restart, one of
+        `ready` for patience.
+        """
         self._host, self._port = host, port
         self._registry = registry
-        self._alive, self._ready = alive, ready
+        self._started, self._alive, self._ready = started, alive, ready
         self._runner: web.AppRunner | None = None
 
     @property
@@ -46,6 +51,7 @@ class HealthServer:
         """Listen. Raises BadWorld where the address is taken."""
         application = web.Application()
         application.router.add_get("/metrics", self._metrics)
+        application.router.add_get("/startupz", self._startupz)
         application.router.add_get("/healthz", self._healthz)
         application.router.add_get("/readyz", self._readyz)
         runner = web.AppRunner(application, access_log=None, shutdown_timeout=1.0)
@@ -68,12 +74,15 @@ class HealthServer:
         encode, content_type = choose_encoder(request.headers.get("Accept", ""))
         return web.Response(body=encode(self._registry), headers={"Content-Type": content_type})
 
+    async def _startupz(self, _request: web.Request) -> web.Response:
+        return _answer({**self._alive, **self._started})
+
     async def _healthz(self, _request: web.Request) -> web.Response:
         return _answer(self._alive)
 
     async def _readyz(self, _request: web.Request) -> web.Response:
         # A worker that is to be restarted must get no more work either.
-        return _answer({**self._alive, **self._ready})
+        return _answer({**self._alive, **self._started, **self._ready})
 
 
 def _answer(checks: Mapping[str, Check]) -> web.Response:

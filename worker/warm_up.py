@@ -1,6 +1,6 @@
 """`python -m worker.warm_up`: run every kernel once, so that they lie compiled in the cache.
 
-Set-up and image builds run it; else the first batch of the first worker compiles for some seconds. The parts need
+Set-up and image builds run it; else a worker compiles for a minute before it takes its first batch. The parts need
 nothing of each other, so that two processes share the work.
 """
 
@@ -162,6 +162,13 @@ PARTS: Mapping[str, Callable[[], None]] = {
     "join lines": join_lines,
     "read and write batches": read_and_write_record_batches,
 }
+
+
+def load(form: Literal["json", "msgpack"]) -> None:
+    """Run every kernel once in this process, with events in `form`: what the cache lacks is compiled."""
+    for run in PARTS.values():
+        run()
+    write_events(form)
 
 
 def _timed(part: str) -> tuple[str, float]:

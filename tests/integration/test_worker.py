@@ -197,8 +197,9 @@ def test_raw_logs_become_events(kafka: KafkaBroker, redis_server: RedisServer | 
     sent = 2 * (len(ODD) + 1)
     with running(settings, is_ready=False) as worker:
         worker.wait(lambda: worker.status("/healthz") == 200, what="healthy")
-        assert worker.status("/readyz") == 503
+        assert (worker.status("/startupz"), worker.status("/readyz")) == (503, 503)
         worker.wait_until_ready()
+        assert worker.status("/startupz") == 200
         worker.wait_for(sent)
         metrics = worker.metrics()
         assert worker.terminate() == 0

@@ -36,6 +36,8 @@ def command(config: Path | None, broker: str | None) -> None:
     asked = list[str]()
     # From the first moment on: by default it would end the process.
     signal.signal(signal.SIGHUP, lambda *_: asked.append("SIGHUP"))
+    # The first process of a container is deaf to signals without a handler. Nothing is begun yet that must be finished.
+    signal.signal(signal.SIGTERM, lambda *_: end(0))
     settings = load_settings(config, broker, needs_sources=True)
 
     from worker.app import run  # noqa: PLC0415  --help must not wait for Faust and torch

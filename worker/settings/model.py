@@ -271,7 +271,7 @@ class Multiline(Group):
 
 
 class Metrics(Group):
-    """The HTTP server of `/metrics`, `/healthz` and `/readyz`."""
+    """The HTTP server of `/metrics`, `/startupz`, `/healthz` and `/readyz`."""
 
     enabled: bool = True
     """Is there one?"""
