@@ -1,5 +1,8 @@
 """Metrics: what is counted, under which names and labels."""
 
+from itertools import pairwise
+from math import prod
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,8 +10,11 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from prometheus_client import CollectorRegistry, Histogram, generate_latest
 
+from worker.cache.templates import TemplateCache
+from worker.collectors import LATENCY_BUCKETS, Latencies, UsedTemplate
 from worker.errors import ModelFailed, TooLarge, TooMuchForDevice, Undecodable, Unparsable
-from worker.metrics import LATENCY_BUCKETS, REASONS, Latencies, Metrics
+from worker.metrics import HIT_TIERS, LABELS, MOST_TOPICS, REASONS, REDIS_OPERATIONS, RELOADS, TRANSACTIONS, Metrics
+from worker.parsing.templates import Template
 
 
 def _value(metrics: Metrics, name: str, **labels: str) -> float | None:
@@ -87,8 +93,9 @@ def test_gauges_and_model() -> None:
     metrics.in_flight(4)
     metrics.tasks(20)
     metrics.redis_failed("publish")
-    metrics.redis_pending(9)
-    metrics.templates("web", 12)
+    metrics.redis(pending=9, is_away=True)
+    metrics.templates({"gone": 3})
+    metrics.templates({"web": 12})
     metrics.describe_build(parser="base-1")
     assert _value(metrics, "micro_batch_rows_sum") == 3
     assert _value(metrics, "micro_batch_tokens_sum") == 90
@@ -99,7 +106,8 @@ def test_gauges_and_model() -> None:
     assert _value(metrics, "tasks") == 20
     assert _value(metrics, "redis_errors_total", operation="publish") == 1
     assert _value(metrics, "redis_pending_templates") == 9
-    assert _value(metrics, "templates", source="web") == 12
+    assert _value(metrics, "redis_unavailable") == 1
+    assert [_value(metrics, "templates", scope=scope) for scope in ("web", "gone")] == [12, None]
     assert b'parser="base-1"' in generate_latest(metrics.registry)
 
 
@@ -136,3 +144,101 @@ def test_latency_below_zero_counts_as_zero() -> None:
     metrics.produced("web", events=2, size_bytes=1, latency_seconds=np.array([-5.0, 0.5]))
     assert _value(metrics, "latency_seconds_sum", source="web") == 0.5
     assert _value(metrics, "latency_seconds_bucket", source="web", le="0.001") == 1
+
+
+def test_topics_beyond_the_first_share_a_series() -> None:
+    """A pattern may match ever new topics: nothing is lost of their counts, and they make no more series."""
+    metrics = Metrics()
+    for number in range(MOST_TOPICS + 50):
+        metrics.fetched("web", f"t{number}", records=2, size_bytes=1)
+        metrics.reopened("web", f"t{number}", unpacked=3)
+    assert _value(metrics, "records_total", source="web", topic="t0") == 2
+    assert _value(metrics, "records_total", source="web", topic="other") == 100
+    assert _value(metrics, "unpacked_total", source="web", topic="other") == 150
+
+
+def test_templates_that_are_used_most_have_a_series_each() -> None:
+    """A label shows the template's text as a terminal may show it, and not all of a long one."""
+    metrics = Metrics()
+    metrics.show_templates(lambda: [UsedTemplate("web", "a1", "user <*>\x1b[2J " + "long " * 100, 7)])
+    text = "user <*>\\u001b[2J " + "long " * 100
+    assert _value(metrics, "template_messages_total", scope="web", template="a1", text=text[:120]) == 7
+
+
+def test_templates_that_come_and_go_are_counted() -> None:
+    """By scope, and from zero on."""
+    metrics = Metrics(scopes=["web"])
+    names = ("templates_learned_total", "templates_received_total", "templates_replaced_total")
+    assert [_value(metrics, name, scope="web") for name in names] == [0, 0, 0]
+    metrics.templates_changed("web", learned=3, replaced=2)
+    metrics.templates_changed("web", received=5)
+    assert [_value(metrics, name, scope="web") for name in names] == [3, 5, 2]
+
+
+def test_redis_is_asked_nothing_else() -> None:
+    """A word that is no operation makes no series."""
+    with pytest.raises(ValueError, match="'typo' is nothing asked of Redis"):
+        Metrics().redis_failed("typo")
+
+
+@pytest.mark.parametrize("is_exactly_once", [True, False])
+def test_transactions_have_series_only_where_there_are_any(*, is_exactly_once: bool) -> None:
+    """Alerts tell a worker with exactly-once by them."""
+    metrics = Metrics(is_exactly_once=is_exactly_once)
+    expected = 0 if is_exactly_once else None
+    assert [_value(metrics, "transactions_total", outcome=outcome) for outcome in TRANSACTIONS] == [expected] * 2
+
+
+def test_every_label_says_what_bounds_it() -> None:
+    """What the documents say is all there is."""
+    assert {label for one in Metrics().descriptions for label in one.labels} == LABELS.keys()
+
+
+def test_a_flood_makes_no_more_series_than_settings_allow() -> None:
+    """Whatever comes in topics, templates and types that were asked for, and however partitions move."""
+    sources, scopes, types, top, partitions = ["web", "shop"], ["common"], ["timeout", ""], 10, 24
+    metrics = Metrics(sources=sources, scopes=scopes, is_exactly_once=True)
+    cache = TemplateCache(max_templates=500, max_fingerprints=64)
+    metrics.show_templates(
+        lambda: [UsedTemplate("common", one.id, one.text, count) for one, count in cache.most_used(top).items()]
+    )
+    for number in range(2_000):
+        cache.count(np.array([cache.add(Template.from_text(f"kind{number}x <*>"))]))
+        metrics.templates({scope: len(cache) for scope in scopes})
+        for source in sources:
+            topic = f"{source}-{number}"
+            metrics.fetched(source, topic, records=1, size_bytes=1, tombstones=1, unpacked=1)
+            metrics.reopened(source, topic, unpacked=1)
+            metrics.looked_up(source, np.arange(5, dtype=np.uint8))
+            metrics.typed(source, dict.fromkeys(types, 1))
+            metrics.produced(source, events=1, size_bytes=1, joined=1, latency_seconds=np.array([float(number)]))
+            metrics.dead(source, REASONS[number % len(REASONS)])
+            metrics.returned(source, 1)
+            metrics.records_in_flight(source, number)
+        metrics.micro_batch(rows=number, tokens=number, seconds=number)
+        metrics.device_memory(f"cuda:{number}", allocated=1, reserved=2, size=3)
+        metrics.describe_build(parser=f"parser-{number}")
+        metrics.templates_changed("common", learned=1, received=1, replaced=1)
+        metrics.redis_failed(REDIS_OPERATIONS[number % len(REDIS_OPERATIONS)])
+    for before, after in pairwise(range(0, 200, partitions)):
+        for partition in range(before, after):
+            metrics.lag("web-1", partition, 5)
+        for partition in range(before - partitions, before):
+            metrics.revoked("web-1", partition)
+    values = {
+        "source": len(sources), "topic": MOST_TOPICS + 1, "reason": len(REASONS), "tier": len(HIT_TIERS),
+        "type": len(types), "operation": len(REDIS_OPERATIONS), "outcome": max(len(RELOADS), len(TRANSACTIONS)),
+        "scope": len(scopes), "template": top, "text": 1, "device": 1, "version": 1, "parser": 1,
+    }  # fmt: skip
+    bounds = {
+        one.name: one.series * (partitions if "partition" in one.labels else prod(values[name] for name in one.labels))
+        for one in metrics.descriptions
+    }
+    found = dict.fromkeys(bounds, 0)
+    for family in metrics.registry.collect():
+        kept = [sample for sample in family.samples if sample.name.startswith("logloom_")]
+        suffix = {"counter": "_total", "info": "_info"}.get(family.type, "")
+        if kept:
+            found[family.name + suffix] += len(kept)
+    assert all(0 < found[name] <= bound for name, bound in bounds.items()), (found, bounds)
+    assert found["logloom_template_messages_total"] == top

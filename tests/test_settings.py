@@ -488,7 +488,7 @@ def test_every_setting_is_described() -> None:
     """The table names every setting with a default, what is allowed and a meaning."""
     rows = [line for line in describe().splitlines() if line.startswith("| `")]
     names = [row.split("|")[1].strip(" `") for row in rows]
-    assert len(rows) == 102
+    assert len(rows) == 103
     assert {"bootstrap_servers", "topic_pattern", "parameter_names", "port"} <= set(names)
     assert all(len([cell for cell in row.split(" | ") if cell.strip(" |")]) == 5 for row in rows)
 

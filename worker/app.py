@@ -198,9 +198,12 @@ class Lane:
 class WorkerApp:
     """One worker: made of settings and a recipe for its processors, run once."""
 
-    def __init__(self, settings: AppSettings, pipelines: Pipelines) -> None:
-        """Raise WrongSettings if the sources' topics can't be told apart."""
+    def __init__(
+        self, settings: AppSettings, pipelines: Pipelines, *, on_transaction: Callable[[bool], None] | None = None
+    ) -> None:
+        """`on_transaction` is told of each that ends. Raises WrongSettings if sources' topics can't be told apart."""
         self.settings = settings
+        self._on_transaction = on_transaction
         self._pipelines = pipelines
         self._subscriptions = Subscriptions(settings.subscriptions, excluded=settings.written_topics)
         self._lanes: dict[TopicPartition, Lane] = {}
@@ -227,6 +230,11 @@ class WorkerApp:
     def failure(self) -> BaseException | None:
         """What stopped it, None if nothing did."""
         return self._failure
+
+    @property
+    def partitions(self) -> int:
+        """How many partitions it has."""
+        return len(self._faust.consumer.assignment()) if self.is_ready and self._faust is not None else 0
 
     def lag(self) -> dict[TopicPartition, int]:
         """Return how many records of each partition are not committed yet; nothing under the stock transport."""
@@ -308,7 +316,11 @@ class WorkerApp:
             return cast("RecordBatchConsumer", cast("SourceApp", self._faust).consumer).membership()
 
         async with Transactions(
-            producers, member=membership, interval_seconds=settings.transaction_interval_seconds, fail=self.fail
+            producers,
+            member=membership,
+            interval_seconds=settings.transaction_interval_seconds,
+            fail=self.fail,
+            on_end=self._on_transaction,
         ) as transactions:
             yield transactions
 

@@ -1,8 +1,9 @@
 """Puts a worker together from its settings: which object gets which. No logic of its own."""
 
 import asyncio
+import itertools
 import time
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -15,10 +16,11 @@ from worker.cache.calls import ALL_SCOPES, Calls
 from worker.codec.envelopes import AUTO, PRESETS, Envelope
 from worker.codec.header_finder import HeaderFinder
 from worker.codec.multiline import Joiner, Limits
+from worker.collectors import UsedTemplate
 from worker.health import HealthServer
 from worker.knowledge import Knowledge, SharedNetworks, redaction_of
 from worker.memory import give_back
-from worker.metrics import Metrics
+from worker.metrics import TRANSACTION_ABORTED, TRANSACTION_COMMITTED, Metrics
 from worker.parsing.checkpoint import taught_fields
 from worker.parsing.fields import FieldReader
 from worker.parsing.headers import format_of
@@ -36,6 +38,8 @@ _log = structlog.get_logger(__name__)
 
 #: How often gauges that nobody pushes are read.
 _GAUGE_SECONDS = 1.0
+#: After so many times, half of what templates were used for counts as long ago.
+_FADING_TURNS = 300
 #: How far the clocks of this machine and of Redis may lie apart: calls to reload from before the start need no reload.
 _CLOCKS_DIFFER_SECONDS = 10.0
 
@@ -127,6 +131,7 @@ class Assembly:
         self.metrics.describe_build(parser=self.knowledge.parser_version)
         for name, parts in self._parts(self.settings, self.knowledge).items():
             self.pipelines[name] = Pipeline(parts, outlet=outlet, metrics=self.metrics, fail=fail)
+        self.metrics.show_templates(self._used_templates)
         self.knowledge.listen(fail)
         self.is_open = True
 
@@ -165,6 +170,32 @@ class Assembly:
 
     async def _close(self) -> None:
         await self.knowledge.close()
+
+    def fade(self) -> None:
+        """Let what templates were used for count less by and by."""
+        for misses in self.knowledge.misses.values():
+            misses.cache.fade()
+
+    def read_gauges(self, app: WorkerApp) -> None:
+        """Read those that nobody pushes, but for lag."""
+        knowledge, metrics = self.knowledge, self.metrics
+        metrics.partitions(app.partitions)
+        metrics.in_flight(sum(pipeline.batches_in_flight for pipeline in self.pipelines.values()))
+        metrics.tasks(len(asyncio.all_tasks()))
+        metrics.templates({scope: len(misses.cache) for scope, misses in knowledge.misses.items()})
+        if knowledge.store is not None:
+            metrics.redis(pending=knowledge.store.pending, is_away=knowledge.store.is_away)
+        if knowledge.model is not None:
+            metrics.misses_waiting(knowledge.model.batcher.waiting)
+            if (memory := knowledge.model.parser.device_memory()) is not None:
+                metrics.device_memory(
+                    memory.device, allocated=memory.allocated, reserved=memory.reserved, size=memory.size
+                )
+
+    def _used_templates(self) -> Iterator[UsedTemplate]:
+        for scope, misses in self.knowledge.misses.items():
+            for template, messages in misses.cache.most_used(self.settings.metrics.top_templates).items():
+                yield UsedTemplate(scope, template.id, template.text, messages)
 
     def _knowledge_of(self, settings: Settings) -> Knowledge:
         return Knowledge(
@@ -237,7 +268,11 @@ def _asked_of_envelope(source: Source, settings: Settings) -> tuple[object, ...]
 
 def assemble(settings: Settings, reloader: Reloader | None = None) -> WorkerApp:
     """Make the worker that `settings` describe; `reloader` has it take others later. Raises WrongSettings."""
-    metrics = Metrics(sources=settings.sources)
+    metrics = Metrics(
+        sources=settings.sources,
+        scopes={source.scope for source in settings.sources.values()},
+        is_exactly_once=settings.kafka.delivery == "exactly-once",
+    )
     began_ms = int((time.time() - _CLOCKS_DIFFER_SECONDS) * 1000)
 
     @asynccontextmanager
@@ -255,7 +290,10 @@ def assemble(settings: Settings, reloader: Reloader | None = None) -> WorkerApp:
                 _keep_running(stack, reloader.run(assembly.reload, metrics), fail)
             yield assembly.pipelines
 
-    app = WorkerApp(app_settings(settings), pipelines)
+    def count(is_committed: bool) -> None:
+        metrics.transaction(TRANSACTION_COMMITTED if is_committed else TRANSACTION_ABORTED)
+
+    app = WorkerApp(app_settings(settings), pipelines, on_transaction=count)
     return app
 
 
@@ -298,17 +336,16 @@ async def _serve_health(stack: AsyncExitStack, assembly: Assembly, app: WorkerAp
 
 
 async def _watch(app: WorkerApp, assembly: Assembly) -> None:
-    """Read gauges that nobody pushes: lag, and what waits for Redis."""
+    """Read gauges that nobody pushes, and let counts of templates fade."""
     known: set[TopicPartition] = set()
-    while True:
+    for turn in itertools.count(1):
         lag = app.lag()
         for partition in known - lag.keys():
             assembly.metrics.revoked(partition.topic, partition.partition)
         for partition, records in lag.items():
             assembly.metrics.lag(partition.topic, partition.partition, records)
         known = set(lag)
-        assembly.metrics.in_flight(sum(pipeline.batches_in_flight for pipeline in assembly.pipelines.values()))
-        assembly.metrics.tasks(len(asyncio.all_tasks()))
-        if (store := assembly.knowledge.store) is not None:
-            assembly.metrics.redis_pending(store.pending)
+        assembly.read_gauges(app)
+        if turn % _FADING_TURNS == 0:
+            assembly.fade()
         await asyncio.sleep(_GAUGE_SECONDS)

@@ -7,7 +7,7 @@ batches.
 import asyncio
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 
 import structlog
 
@@ -76,6 +76,7 @@ class LoadedModel:
         if checkpoint_contents(path) != contents:
             raise WrongModel(f"{path} changed while it was read: give a new checkpoint a folder of its own.")
         parser.on_halved = metrics.halved
+        metrics.micro_batch_limits(rows=settings.max_rows, tokens=settings.max_batch_tokens)
         batcher = MicroBatcher(
             parser,
             max_tokens=settings.max_batch_tokens,
@@ -249,6 +250,7 @@ class Knowledge:
                 parser_version=self.version_of(sources[0]),
             ),
             on_store_error=self.metrics.redis_failed,
+            on_templates=partial(self.metrics.templates_changed, scope),
         )
 
     def _stream(self, prompt: str | None, pinned: Collection[str]) -> Stream | None:

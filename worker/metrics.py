@@ -1,21 +1,19 @@
 """What the worker counts, for Prometheus. Called once a batch, never once a record; the registry is its own object.
 
-Labels are bounded: sources, types, tiers, reasons and operations are fixed by the settings and the code, topics and
-partitions by what this worker is assigned.
+Labels are bounded (`LABELS`): by the settings, by the code, or by what this worker is assigned.
+`python -m worker.metrics` prints the tables of docs/watching.md.
 """
 
-import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
+import click
 import numpy as np
 import numpy.typing as npt
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, disable_created_metrics
-from prometheus_client.core import HistogramMetricFamily, Metric
+from prometheus_client import CollectorRegistry, disable_created_metrics
 from prometheus_client.process_collector import ProcessCollector
-from prometheus_client.registry import Collector
-from prometheus_client.utils import floatToGoString
 
 from worker import __version__
+from worker.collectors import Declared, Description, UsedTemplate
 from worker.columns.layout import TIER_FINGERPRINT, TIER_INDEX, TIER_MODEL, TIER_STORE
 from worker.errors import BadInput
 
@@ -23,67 +21,81 @@ from worker.errors import BadInput
 REASONS = tuple(sorted(error.reason for error in BadInput.__subclasses__()))
 #: What becomes of a reload: the new state is in force, or everything stays as it is.
 RELOADS = RELOAD_DONE, RELOAD_REFUSED = ("done", "refused")
+#: What the worker asks of Redis.
+REDIS_OPERATIONS = ("find", "load", "publish", "restore")
+#: What becomes of a transaction.
+TRANSACTIONS = TRANSACTION_COMMITTED, TRANSACTION_ABORTED = ("committed", "aborted")
+#: Topics of a source that have series of their own; a pattern may match ever new ones.
+MOST_TOPICS = 100
+#: What the further topics of a source are called.
+OTHER_TOPICS = "other"
+#: What bounds the values of each label.
+LABELS = {
+    "source": "sources in the settings",
+    "topic": f"topics read: the first {MOST_TOPICS} of a source, then `{OTHER_TOPICS}`; of lag: those assigned now",
+    "partition": "partitions assigned now",
+    "reason": "five, in the code",
+    "tier": "three, in the code",
+    "type": "types of the source in the settings, and `none`",
+    "operation": "four, in the code",
+    "outcome": "two, in the code",
+    "scope": "scopes in the settings",
+    "template": "the `metrics.top_templates` that a scope used most of late",
+    "text": "one per template, cut to 120 characters",
+    "device": "the one of the model",
+    "version": "one",
+    "parser": "one",
+}
 #: How the tiers of `Matches.tier` that are hits are called.
 HIT_TIERS = {TIER_FINGERPRINT: "fingerprint", TIER_INDEX: "index", TIER_STORE: "store"}
 
-#: Upper bounds in seconds, a minute at most.
-LATENCY_BUCKETS = (
-    *(0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.25, 0.5, 0.75),
-    *(1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0),
-)
 _SECONDS_BUCKETS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 _ROW_BUCKETS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024, 4_096)
 _TOKEN_BUCKETS = (16, 64, 256, 1_024, 2_048, 4_096, 8_192, 16_384, 32_768, 65_536, 262_144)
 
 
-class Latencies(Collector):
-    """A histogram that takes a whole batch of values at once, per source."""
+class _ModelMetrics:
+    """Those of the model and its device."""
 
-    def __init__(self, name: str, help_text: str, registry: CollectorRegistry) -> None:
-        self._name, self._help = name, help_text
-        self._bounds = np.array(LATENCY_BUCKETS)
-        self._counts: dict[str, npt.NDArray[np.int64]] = {}
-        self._sums: dict[str, float] = {}
-        self._lock = threading.Lock()  # scrapes may come from another thread
-        registry.register(self)
-
-    def observe(self, source: str, seconds: npt.NDArray[np.float64]) -> None:
-        """Add the latencies `seconds`, (n,); those below zero, of clocks that disagree, count as zero."""
-        positive = np.maximum(seconds, 0.0)
-        places = np.searchsorted(self._bounds, positive, side="left")
-        counts = np.bincount(places, minlength=len(LATENCY_BUCKETS) + 1)
-        with self._lock:
-            self._counts[source] = counts + self._counts.get(source, 0)
-            self._sums[source] = float(positive.sum()) + self._sums.get(source, 0.0)
-
-    def collect(self) -> Iterator[Metric]:
-        """Give the histogram, its buckets cumulative."""
-        family = HistogramMetricFamily(self._name, self._help, labels=["source"])
-        bounds = [*map(floatToGoString, LATENCY_BUCKETS), "+Inf"]
-        with self._lock:
-            for source, counts in self._counts.items():
-                buckets = [(bound, int(count)) for bound, count in zip(bounds, np.cumsum(counts), strict=True)]
-                family.add_metric([source], buckets, sum_value=self._sums[source])
-        yield family
+    def __init__(self, declared: Declared) -> None:
+        self.micro_batch_rows = declared.histogram("micro_batch_rows", "Messages of a micro-batch.", _ROW_BUCKETS)
+        self.micro_batch_tokens = declared.histogram(
+            "micro_batch_tokens", "Tokens of a micro-batch, without padding.", _TOKEN_BUCKETS
+        )
+        self.micro_batch_rows_limit = declared.gauge("micro_batch_rows_limit", "Most messages of a micro-batch.")
+        self.micro_batch_tokens_limit = declared.gauge("micro_batch_tokens_limit", "Most tokens of a micro-batch.")
+        self.misses_waiting = declared.gauge("misses_waiting", "Distinct messages that wait for a micro-batch.")
+        self.seconds = declared.histogram("model_seconds", "Time of the model on a micro-batch.", _SECONDS_BUCKETS)
+        self.halvings = declared.counter("model_halvings_total", "Micro-batches halved for want of memory.")
+        self.device_allocated = declared.gauge(
+            "device_memory_allocated_bytes",
+            "Memory of the model's device that its tensors hold; none on a CPU.",
+            "device",
+        )
+        self.device_reserved = declared.gauge(
+            "device_memory_reserved_bytes", "Memory of the device that this process holds for tensors.", "device"
+        )
+        self.device_size = declared.gauge("device_memory_size_bytes", "Memory that the device has.", "device")
 
 
 class Metrics:
     """All metrics of one worker."""
 
-    def __init__(self, *, sources: Iterable[str] = (), registry: CollectorRegistry | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        sources: Iterable[str] = (),
+        scopes: Collection[str] = (),
+        is_exactly_once: bool = False,
+        registry: CollectorRegistry | None = None,
+    ) -> None:
         self.registry = registry = registry or CollectorRegistry()
+        self._topics: dict[str, set[str]] = {}
         disable_created_metrics()  # type: ignore[no-untyped-call]  # a second series for each counter, which nobody asks for
         ProcessCollector(registry=registry)
 
-        def counter(name: str, help_text: str, *labels: str) -> Counter:
-            return Counter(f"logloom_{name}", help_text, labels, registry=registry)
-
-        def gauge(name: str, help_text: str, *labels: str) -> Gauge:
-            return Gauge(f"logloom_{name}", help_text, labels, registry=registry)
-
-        def histogram(name: str, help_text: str, buckets: Iterable[float]) -> Histogram:
-            return Histogram(f"logloom_{name}", help_text, registry=registry, buckets=tuple(buckets))
-
+        self._declared = declared = Declared(registry, prefix="logloom_")
+        counter, gauge = declared.counter, declared.gauge
         self._batches = counter("batches_total", "Record batches fetched.", "source", "topic")
         self._records = counter("records_total", "Records read.", "source", "topic")
         self._record_bytes = counter("record_bytes_total", "Bytes of fetched record batches.", "source", "topic")
@@ -108,29 +120,46 @@ class Metrics:
             "typed_total", "Messages that became events, by type; none for no type.", "source", "type"
         )
         self._misses = counter("misses_total", "Messages that went on to the model.", "source")
-        self._micro_batch_rows = histogram("micro_batch_rows", "Messages of a micro-batch.", _ROW_BUCKETS)
-        self._micro_batch_tokens = histogram(
-            "micro_batch_tokens", "Tokens of a micro-batch, without padding.", _TOKEN_BUCKETS
-        )
-        self._model_seconds = histogram("model_seconds", "Time of the model on a micro-batch.", _SECONDS_BUCKETS)
-        self._model_halvings = counter("model_halvings_total", "Micro-batches halved for want of memory.")
-        self._batch_seconds = histogram(
+        self._model = _ModelMetrics(declared)
+        self._batch_seconds = declared.histogram(
             "batch_seconds", "Time from a batch's fetch to its acknowledgement.", _SECONDS_BUCKETS
         )
-        self._latency = Latencies("logloom_latency_seconds", "Record timestamp to produced event.", registry)
+        self._latency = declared.latencies("latency_seconds", "Record timestamp to produced event.")
+        self._transactions = counter(
+            "transactions_total", "Kafka transactions by what became of them; only with exactly-once.", "outcome"
+        )
+        self._partitions = gauge("partitions", "Partitions that this worker is assigned.")
         self._lag = gauge("lag_records", "Records between this worker's position and the end.", "topic", "partition")
         self._redis_errors = counter("redis_errors_total", "Failed calls of Redis.", "operation")
         self._redis_pending = gauge("redis_pending_templates", "Templates that wait to be written to Redis.")
-        self._templates = gauge("templates", "Templates in this worker's memory.", "source")
+        self._redis_unavailable = gauge("redis_unavailable", "1 while Redis is set and does not answer, else 0.")
+        self._templates = gauge("templates", "Templates in this worker's memory.", "scope")
+        self._templates_learned = counter("templates_learned_total", "New templates that the model gave.", "scope")
+        self._templates_received = counter("templates_received_total", "Templates that came by Redis.", "scope")
+        self._templates_replaced = counter("templates_replaced_total", "Templates in whose place others came.", "scope")
+        self._top_templates = declared.top_templates(
+            "template_messages_total", "Messages by template, of those that were used most of late."
+        )
         self._batches_in_flight = gauge("batches_in_flight", "Record batches being worked on.")
         self._tasks = gauge("tasks", "Tasks of the event loop.")
         self._reloads = counter("reloads_total", "Reloads that were asked for, by what became of them.", "outcome")
-        for outcome in RELOADS:
-            self._reloads.labels(outcome)
-        self._build = Info("logloom_build", "What runs here.", registry=registry)
+        self._build = declared.info("build_info", "What runs here; always 1.", "version", "parser")
         self.describe_build(parser="")
+        for counted, values in (
+            (self._reloads, RELOADS),
+            (self._redis_errors, REDIS_OPERATIONS),
+            (self._transactions, TRANSACTIONS if is_exactly_once else ()),
+            *((one, scopes) for one in (self._templates_learned, self._templates_received, self._templates_replaced)),
+        ):
+            for value in values:
+                counted.labels(value)
         for source in sources:
             self._start_at_zero(source)
+
+    @property
+    def descriptions(self) -> Sequence[Description]:
+        """All metrics, in the order of a record's path."""
+        return self._declared.descriptions
 
     def _start_at_zero(self, source: str) -> None:
         """Let every series of `source` exist: a rate over a series that has just appeared misses its first value."""
@@ -156,6 +185,7 @@ class Metrics:
         self, source: str, topic: str, *, records: int, size_bytes: int, tombstones: int = 0, unpacked: int = 0
     ) -> None:
         """Count one fetched record batch."""
+        topic = self._bounded(source, topic)
         self._batches.labels(source, topic).inc()
         self._records.labels(source, topic).inc(records)
         self._record_bytes.labels(source, topic).inc(size_bytes)
@@ -164,7 +194,7 @@ class Metrics:
 
     def reopened(self, source: str, topic: str, *, unpacked: int) -> None:
         """Count raw logs beside those that a record was read with: another envelope found more in it."""
-        self._unpacked.labels(source, topic).inc(unpacked)
+        self._unpacked.labels(source, self._bounded(source, topic)).inc(unpacked)
 
     def looked_up(self, source: str, tiers: npt.NDArray[np.uint8]) -> None:
         """Count hits by tier and misses, by `Matches.tier` of the rows that become events, (n,)."""
@@ -208,13 +238,30 @@ class Metrics:
 
     def micro_batch(self, *, rows: int, tokens: int, seconds: float) -> None:
         """Count one micro-batch that the model answered."""
-        self._micro_batch_rows.observe(rows)
-        self._micro_batch_tokens.observe(tokens)
-        self._model_seconds.observe(seconds)
+        self._model.micro_batch_rows.observe(rows)
+        self._model.micro_batch_tokens.observe(tokens)
+        self._model.seconds.observe(seconds)
+
+    def micro_batch_limits(self, *, rows: int, tokens: int) -> None:
+        """Set how large a micro-batch may be."""
+        self._model.micro_batch_rows_limit.set(rows)
+        self._model.micro_batch_tokens_limit.set(tokens)
+
+    def misses_waiting(self, messages: int) -> None:
+        """Set how many distinct messages wait for a micro-batch."""
+        self._model.misses_waiting.set(messages)
+
+    def device_memory(self, device: str, *, allocated: int, reserved: int, size: int) -> None:
+        """Set what the model's device has, and what of it is taken, in bytes."""
+        for former in (self._model.device_allocated, self._model.device_reserved, self._model.device_size):
+            former.clear()
+        self._model.device_allocated.labels(device).set(allocated)
+        self._model.device_reserved.labels(device).set(reserved)
+        self._model.device_size.labels(device).set(size)
 
     def halved(self) -> None:
         """Count a micro-batch that did not fit into the device's memory."""
-        self._model_halvings.inc()
+        self._model.halvings.inc()
 
     def batch_done(self, seconds: float) -> None:
         """Count a batch that was acknowledged `seconds` after its fetch."""
@@ -236,6 +283,14 @@ class Metrics:
         """Set how many raw logs of a source are being worked on."""
         self._records_in_flight.labels(source).set(raw_logs)
 
+    def transaction(self, outcome: str) -> None:
+        """Count a transaction that ended; `outcome` is one of TRANSACTIONS."""
+        self._transactions.labels(outcome).inc()
+
+    def partitions(self, count: int) -> None:
+        """Set how many partitions this worker is assigned."""
+        self._partitions.set(count)
+
     def lag(self, topic: str, partition: int, records: int) -> None:
         """Set how far this worker is behind the end of a partition."""
         self._lag.labels(topic, str(partition)).set(records)
@@ -245,13 +300,51 @@ class Metrics:
         self._lag.remove_by_labels({"topic": topic, "partition": str(partition)})
 
     def redis_failed(self, operation: str) -> None:
-        """Count a failed call of Redis; `operation` is a word of the code's own."""
+        """Count a failed call of Redis. Raises ValueError for an operation that there is not."""
+        if operation not in REDIS_OPERATIONS:
+            raise ValueError(f"{operation!r} is nothing asked of Redis; there are {', '.join(REDIS_OPERATIONS)}")
         self._redis_errors.labels(operation).inc()
 
-    def redis_pending(self, templates: int) -> None:
-        """Set how many templates wait to be written to Redis."""
-        self._redis_pending.set(templates)
+    def redis(self, *, pending: int, is_away: bool) -> None:
+        """Set how many templates wait to be written to Redis, and whether it does not answer."""
+        self._redis_pending.set(pending)
+        self._redis_unavailable.set(is_away)
 
-    def templates(self, source: str, count: int) -> None:
-        """Set how many templates of `source` are in memory."""
-        self._templates.labels(source).set(count)
+    def templates(self, counts: Mapping[str, int]) -> None:
+        """Set how many templates are in memory, by scope; scopes that are not named have gone."""
+        self._templates.clear()
+        for scope, count in counts.items():
+            self._templates.labels(scope).set(count)
+
+    def templates_changed(self, scope: str, *, learned: int = 0, received: int = 0, replaced: int = 0) -> None:
+        """Count templates that the model gave, that other workers gave, and that others took the place of."""
+        self._templates_learned.labels(scope).inc(learned)
+        self._templates_received.labels(scope).inc(received)
+        self._templates_replaced.labels(scope).inc(replaced)
+
+    def show_templates(self, read: Callable[[], Iterable[UsedTemplate]]) -> None:
+        """Have each scrape `read` which templates get a series, and the messages of each."""
+        self._top_templates.read = read
+
+    def _bounded(self, source: str, topic: str) -> str:
+        """Name `topic`, or all that came after the first ones of `source`."""
+        known = self._topics.setdefault(source, set())
+        if topic not in known and len(known) == MOST_TOPICS:
+            return OTHER_TOPICS
+        known.add(topic)
+        return topic
+
+
+def describe() -> str:
+    """Give tables in Markdown of all metrics and of what bounds their labels."""
+    lines = ["| metric | type | labels | meaning |", "|---|---|---|---|"]
+    for one in Metrics().descriptions:
+        labels = ", ".join(f"`{label}`" for label in one.labels)
+        lines.append(f"| `{one.name}` | {one.type} | {labels} | {one.help_text} |")
+    lines += ["", "| label | its values |", "|---|---|"]
+    lines += [f"| `{label}` | {bound} |" for label, bound in LABELS.items()]
+    return "\n".join(lines)
+
+
+if __name__ == "__main__":
+    click.echo(describe())

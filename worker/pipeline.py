@@ -118,7 +118,7 @@ class SourcePath:
                 observed_ns=self._clock_ns(),
                 terminator=terminator,
             )
-            types = self.misses.cache.types_of(matches.template[(matches.template >= 0) & (texts.length >= 0)])
+            types = self.misses.cache.count(matches.template[(matches.template >= 0) & (texts.length >= 0)])
         if self._fields is not None:
             events = with_fields(events, self._fields, format=self._event_format, terminator=terminator)
         rows = np.flatnonzero((matches.template < 0) & (texts.length >= 0)).tolist()
@@ -379,7 +379,6 @@ class Pipeline:
                 partition=partition.partition,
             )
             encoded, oversized = _encode(rows.events, joined, parts.outputs)
-            self._metrics.templates(self.name, len(parts.path.misses.cache))
             too_large = TooLarge(f"its event does not fit into a record batch of {parts.outputs.max_batch_bytes} bytes")
             for row, error in {**rows.unparsable, **dict.fromkeys(oversized, too_large)}.items():
                 dead += self._letters(partition, joined, row, error.reason, str(error))

@@ -300,11 +300,11 @@ async def test_an_outage_is_told_and_what_was_learned_is_written_later(
         await store.publish(_SCOPE, [(_SECOND, 3)])
     with pytest.raises(StoreUnavailable):
         await store.find(_SCOPE, [1])
-    assert (store.pending, store.failures) == (1, 3)
+    assert (store.pending, store.failures, store.is_away) == (1, 3, True)
     breakable_redis.start()
     news = await _eventually(lambda: store.find(_SCOPE, [2]))
     assert news.was_emptied
-    assert store.pending == 0
+    assert (store.pending, store.is_away) == (0, False)
     assert list(await connect(breakable_redis.url).find(_SCOPE, [3])) == [_SECOND]
 
 

@@ -3,6 +3,7 @@
 import gc
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from hypothesis import given, settings
@@ -130,11 +131,45 @@ def test_templates_get_their_type_as_they_come() -> None:
     first = TemplateCache(max_templates=10, max_fingerprints=64, typer=Typer.load())
     for text in ("read timed out after <*> ms", "authentication failed for user <*>", "a <*>"):
         first.add(Template.from_text(text))
-    assert Counter({"timeout": 2, "authentication failure": 1, "": 1}) == first.types_of(np.array([0, 1, 0, 2]))
+    assert Counter({"timeout": 2, "authentication failure": 1, "": 1}) == first.count(np.array([0, 1, 0, 2]))
     later = TemplateCache(max_templates=10, max_fingerprints=64, typer=Typer.load({"timeout": []}))
     for template in first.templates():
         later.add(template)
     assert ["timeout", "", ""] == [template.type for template in later.templates()]
+
+
+def test_what_was_used_most_of_late_is_known() -> None:
+    """Templates are told with all their messages, those first that had most of late; what is removed is forgotten."""
+    cache = cache_of("one <*>", "two <*>", "three <*>")
+    one, two, three = cache.templates()
+    assert cache.most_used(3) == {}
+    cache.count(np.array([0] * 100 + [1] * 5))
+    assert cache.most_used(1) == {one: 100}
+    assert cache.most_used(9) == {one: 100, two: 5}
+    for _ in range(10):
+        cache.fade()
+    assert cache.most_used(3) == {}
+    cache.count(np.array([0, 2, 2]))
+    assert cache.most_used(1) == {three: 2}
+    assert cache.most_used(0) == {}
+    assert cache.most_used(2) == {three: 2, one: 101}
+    cache.remove(three.id)
+    assert cache.most_used(2) == {one: 101}
+    cache.add(Template.from_text("four <*>"))
+    cache.count(np.array([0]))
+    assert cache.most_used(2) == {one: 102}
+
+
+def test_a_template_that_comes_back_while_it_is_in_use_is_told_once() -> None:
+    """Its former row, hidden for as long as a batch needs it, is not shown beside the new one."""
+    cache = cache_of("one <*>")
+    (one,) = cache.templates()
+    with cache.in_use():
+        cache.count(np.array([0]))
+        cache.remove(one.id)
+        row = cache.add(replace(one, names=("x",)))
+        cache.count(np.array([0, row, row]))
+        assert [(template.names, count) for template, count in cache.most_used(5).items()] == [(("x",), 2)]
 
 
 def test_removing_what_is_not_there_does_nothing() -> None:

@@ -73,6 +73,8 @@ class Bench:
     log: list[str] = field(default_factory=list)
     committed: list[dict[TopicPartition, Position]] = field(default_factory=list)
     failures: list[BaseException] = field(default_factory=list)
+    #: Of each transaction that ended, whether it was committed.
+    ended: list[bool] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.producers = [Producer(name, self.log, self.committed) for name in ("one", "two")]
@@ -84,6 +86,7 @@ class Bench:
             member=lambda: self.member,
             interval_seconds=interval_seconds,
             fail=self.failures.append,
+            on_end=self.ended.append,
         )
 
 
@@ -130,7 +133,7 @@ async def test_the_next_transaction_is_written_while_one_is_committed_and_commit
         bench.producers[0].may_commit.set()
         (await entering).leave(HERE, Position.at(30))
     assert bench.committed == [{HERE: Position.at(10)}, {HERE: Position.at(20)}, {HERE: Position.at(30)}]
-    assert bench.failures == []
+    assert (bench.failures, bench.ended) == ([], [True, True, True])
 
 
 async def test_a_transaction_ends_by_itself() -> None:
@@ -163,7 +166,7 @@ async def test_what_is_not_committed_stops_the_process() -> None:
 
     with pytest.raises(DeliveryFailed, match="was not committed"):
         await run()
-    assert (bench.committed, len(bench.failures)) == ([], 2)
+    assert (bench.committed, len(bench.failures), bench.ended) == ([], 2, [False, False])
     assert bench.log == ["one begun", "two begun", "one aborted", "two aborted"]
 
 

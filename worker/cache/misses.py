@@ -5,7 +5,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
@@ -30,6 +30,14 @@ Learned = tuple[Template, int | None]
 _FIRST_REPRESENTATIVES = 32
 #: Messages that got no template from the model and that are remembered with the reason, so that it isn't asked again.
 _REMEMBERED_FAILURES = 1_024
+
+
+class OnTemplates(Protocol):
+    """Told what `MissCounts` counts of templates."""
+
+    def __call__(self, *, learned: int = 0, received: int = 0, replaced: int = 0) -> None:
+        """Count templates of the model, of other workers, and those that others took the place of."""
+        ...
 
 
 @dataclass(slots=True, kw_only=True)
@@ -68,6 +76,8 @@ class Misses:
     announce: Callable[[Sequence[Template], Mapping[str, str]], Awaitable[None]] | None = None
     #: Told of the operation that Redis did not answer.
     on_store_error: Callable[[str], None] | None = None
+    #: Told how many templates came and went.
+    on_templates: OnTemplates | None = None
     counts: MissCounts = field(default_factory=MissCounts)
     _failed: OrderedDict[bytes, BadInput] = field(default_factory=OrderedDict)
     #: Ids of templates that were learned and are about to be kept, by each who is at it.
@@ -109,7 +119,7 @@ class Misses:
         news = await self.store.load(self.scope)
         # Nobody else uses this scope yet: others may work between templates.
         await self._add(news.templates)
-        self.counts.received += len(news.templates)
+        self._count(received=len(news.templates))
         return len(news.templates)
 
     async def inherit(self, former: "Misses") -> None:
@@ -150,7 +160,7 @@ class Misses:
             self.cache.remove(template_id)
             if (other := self.cache.find(other_id)) is not None:
                 self._tell(partial(Stream.replace, template_id=template_id, other=other))
-        self.counts.received += len(news.templates)
+        self._count(received=len(news.templates))
         if news.was_emptied:
             await self._restore(self.cache.templates())
 
@@ -222,8 +232,7 @@ class Misses:
             except StoreUnavailable:
                 self._failed_store("publish")  # it keeps them and writes them when Redis is back
                 break
-        self.counts.learned += len({template.id for template, _ in learned})
-        self.counts.replaced += len(replaced)
+        self._count(learned=len({template.id for template, _ in learned}), replaced=len(replaced))
         await self._add([template for template, _ in learned])
         for template_id in replaced:
             self.cache.remove(template_id)
@@ -267,6 +276,13 @@ class Misses:
     def _tell(self, news: Callable[[Stream], None]) -> None:
         if self.stream is not None:
             self._untold.append(news)
+
+    def _count(self, *, learned: int = 0, received: int = 0, replaced: int = 0) -> None:
+        self.counts.learned += learned
+        self.counts.received += received
+        self.counts.replaced += replaced
+        if self.on_templates is not None:
+            self.on_templates(learned=learned, received=received, replaced=replaced)
 
     def _failed_store(self, operation: str) -> None:
         self.counts.store_errors += 1

@@ -199,6 +199,8 @@ class TemplateStore:
         self._seen: dict[str, _Seen] = {}
         self._pending: dict[tuple[str, str], _Write] = {}
         self._paused_until = 0.0
+        #: Whether the last call found Redis away, or refusing.
+        self.is_away = False
 
     @classmethod
     def connect(
@@ -430,6 +432,7 @@ class TemplateStore:
             yield
         except (RedisError, OSError) as exc:
             self.failures += 1
+            self.is_away = True
             self._paused_until = time.monotonic() + self._limits.pause_seconds
             raise StoreUnavailable(
                 f"Redis does not answer as it should: {type(exc).__name__}: {exc}; check the address and its log"
@@ -437,6 +440,7 @@ class TemplateStore:
         # Before Python 3.12 asyncio.wait_for, by which the client sends, may lose a cancellation.
         if _cancellations() > cancellations:
             raise asyncio.CancelledError
+        self.is_away = False
 
     async def _exchange(
         self, scope: str, mode: Mode, writes: Sequence[_Write] = (), fingerprints: Sequence[int] = ()

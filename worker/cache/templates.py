@@ -53,6 +53,9 @@ class TemplateCache:
         # Pages that are never touched cost no memory.
         self._table = TemplateTable(capacity=max_templates + _HEADROOM, fingerprint_capacity=max_fingerprints)
         self._capacity = max_templates
+        #: Messages of the template in each row, how many of them were long ago, and how many rows ever had one.
+        self._messages, self._former = np.zeros((2, max_templates + _HEADROOM), np.int64)
+        self._highest = 0
         # A writer goes when its source has another: only a batch that still waits holds on to it.
         self._writers: WeakSet[KnowsRows] = WeakSet()
         self._parameter_names = dict(parameter_names or {})
@@ -88,13 +91,32 @@ class TemplateCache:
             return self._table.look_up(texts, headers, _SCOPE)
         return self._table.look_up(texts, headers, _SCOPE, only=only, tier=tier)
 
-    def types_of(self, rows: I64) -> Counter[str]:
-        """Count the message types of rows that are in use, (n,); empty for none."""
+    def count(self, rows: I64) -> Counter[str]:
+        """Count messages whose rows, (n,), are in use; return how many have which type, empty for none."""
         counts = np.bincount(rows)
+        self._highest = max(self._highest, counts.size)
+        self._messages[: counts.size] += counts
         types = Counter[str]()
         for row in np.flatnonzero(counts).tolist():
             types[self._table.template(row).type] += int(counts[row])
         return types
+
+    def most_used(self, most: int) -> dict[Template, int]:
+        """Return the templates that most messages of late had, at most `most`, with all messages since they came."""
+        lately = self._messages[: self._highest] - self._former[: self._highest]
+        chosen = np.argpartition(-lately, most)[:most] if most < lately.size else np.arange(lately.size)
+        rows = [row for row in chosen.tolist() if lately[row]]
+        # A hidden row may have a successor of the same id.
+        return {
+            template: int(self._messages[row])
+            for row in rows
+            if self._table.row_of((template := self._table.template(row)).id, _SCOPE) == row
+        }
+
+    def fade(self) -> None:
+        """Let half of the messages of late be long ago."""
+        former = self._former[: self._highest]
+        former += (self._messages[: self._highest] - former + 1) // 2
 
     def remove(self, template_id: str) -> None:
         """Let no message find a template any more; what was found keeps it for as long as a batch is in work."""
@@ -143,17 +165,21 @@ class TemplateCache:
         too_many = len(self._table) - self._capacity
         share = min(max(self._capacity // _EVICTED_SHARE, 1), _MOST_EVICTED)
         for row in self._table.evict(too_many + share, before=before):
-            for writer in self._writers:
-                writer.clear_template(row)
+            self._forget(row)
 
     def _release_hidden(self) -> None:
         if self._in_use:
             return
         for row in self._hidden:
             self._table.release(row)
-            for writer in self._writers:
-                writer.clear_template(row)
+            self._forget(row)
         self._hidden.clear()
+
+    def _forget(self, row: int) -> None:
+        """Let a row that has become free be any template's."""
+        self._messages[row] = self._former[row] = 0
+        for writer in self._writers:
+            writer.clear_template(row)
 
     def _named(self, template: Template) -> Template:
         names = self._parameter_names.get(template.text) or self._parameter_names.get(template.id)

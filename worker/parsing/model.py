@@ -73,6 +73,18 @@ class Tokens:
     word: I64
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceMemory:
+    """The memory of a device that is no CPU, in bytes."""
+
+    device: str
+    #: What tensors hold, and what this process holds for them; the former is part of the latter.
+    allocated: int
+    reserved: int
+    #: What the device has.
+    size: int
+
+
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -252,6 +264,17 @@ class Tagger:
         weights = network.head.weight.dtype
         #: The soft prompts that there are, by name.
         self.prompts = {name: prompt.to(device, weights) for name, prompt in (prompts or {}).items()}
+
+    def device_memory(self) -> DeviceMemory | None:
+        """Tell what of the device's memory is taken; None on a CPU. Asks torch's allocator, not the driver."""
+        if self.device.type != "cuda":
+            return None
+        return DeviceMemory(
+            device=str(self.device),
+            allocated=torch.cuda.memory_allocated(self.device),
+            reserved=torch.cuda.memory_reserved(self.device),
+            size=torch.cuda.get_device_properties(self.device).total_memory,
+        )
 
     @classmethod
     def load(cls, folder: Path, *, device: str = "auto", dtype: str = "auto") -> "Tagger":

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
 
     import numpy.typing as npt
 
-    from worker.parsing.model import F32, Tagger, Tokens
+    from worker.parsing.model import F32, DeviceMemory, Tagger, Tokens
 
     Places = npt.NDArray[np.int64]
 
@@ -179,6 +179,10 @@ class EncoderParser:
     def prompts(self) -> tuple[str, ...]:
         """The prompts that there are, in order of name: soft prompts, known templates, taught fields, or several."""
         return tuple(sorted({*self._tagger.prompts, *self._versions, *(name for name in self._known if name)}))
+
+    def device_memory(self) -> DeviceMemory | None:
+        """Tell what of the device's memory is taken; None on a CPU."""
+        return self._tagger.device_memory()
 
     def version_of(self, prompt: str | None) -> str:
         """Name what decides the templates under a prompt: another version never reads this one's.

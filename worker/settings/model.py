@@ -279,6 +279,8 @@ class Metrics(Group):
     """Address that it listens on."""
     port: Annotated[int, Field(ge=0, le=65_535)] = 9464
     """Port that it listens on; 0 takes a free one."""
+    top_templates: Annotated[int, Field(ge=0, le=100)] = 10
+    """How many templates of each scope have a count of their own, with their text: those used most of late."""
 
 
 class Log(Group):

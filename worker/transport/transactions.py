@@ -92,8 +92,11 @@ class Transactions:
         member: Callable[[], Membership],
         interval_seconds: float,
         fail: Callable[[BaseException], None],
+        on_end: Callable[[bool], None] | None = None,
     ) -> None:
         """Commit every `interval_seconds` while something is written; `fail` stops the process.
+
+        `on_end` is told of each transaction that ends whether it was committed.
 
         `producers`: two, each with a transactional id of its own. `member` tells who the consumer is in its group when
         a transaction begins.
@@ -102,6 +105,7 @@ class Transactions:
         self._member = member
         self._interval_seconds = interval_seconds
         self._fail = fail
+        self._on_end = on_end
         self._turns = cycle([(producer, asyncio.Lock()) for producer in producers])
         self._gate = asyncio.Lock()
         self._open: Transaction | None = None
@@ -143,8 +147,14 @@ class Transactions:
             await transaction.commit()
         except DeliveryFailed as exc:
             transaction.give_up(exc)
+            self._tell(is_committed=False)
             raise
+        self._tell(is_committed=True)
         is_busy.release()
+
+    def _tell(self, *, is_committed: bool) -> None:
+        if self._on_end is not None:
+            self._on_end(is_committed)
 
     def _report(self, ending: asyncio.Task[None]) -> None:
         if not ending.cancelled() and (error := ending.exception()) is not None:
