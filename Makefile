@@ -4,7 +4,7 @@ BIN := .venv/bin
 KAFKA ?=
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test test-quick check format bench chaos soak sbom audit lock kernels clean help
+.PHONY: demo test test-quick check format bench chaos soak sbom audit lock kernels deploy deploy-diff undeploy rules clean help
 .DEFAULT_GOAL := help
 
 help:  ## show the targets
@@ -63,6 +63,8 @@ LOCK := uv pip compile --quiet --generate-hashes --no-annotate --no-header --no-
 lock:  ## write the locked dependencies anew from pyproject.toml (needs uv)
 	$(LOCK) --extra demo --extra training --extra dev -o deploy/requirements/all.lock
 	$(LOCK) --extra demo --constraint deploy/requirements/all.lock -o deploy/requirements/demo.lock
+	$(LOCK) --constraint deploy/requirements/all.lock -o deploy/requirements/worker.lock
+	echo hatchling | $(subst pyproject.toml,-,$(LOCK)) --constraint deploy/requirements/all.lock -o deploy/requirements/build.lock
 	$(LOCK) --extra demo --extra training --extra dev --extra bench --constraint deploy/requirements/all.lock -o deploy/requirements/bench.lock
 
 chaos: .venv/all.stamp kernels  ## faults on purpose, a million lines, output compared with input (half an hour)
@@ -73,12 +75,27 @@ soak: .venv/all.stamp kernels  ## half an hour at a steady rate with mild faults
 	@mkdir -p build
 	$(BIN)/python -m tests.chaos.soak --json build/soak.json --png build/soak.png
 
+deploy:  ## to Kubernetes, and wait until it runs (OVERLAY=gpu NAMESPACE=... KAFKA=host:port REDIS=host:port IMAGE=name:tag)
+	@$(PYTHON) deploy/deploy.py deploy
+
+deploy-diff:  ## what `make deploy` would change
+	@$(PYTHON) deploy/deploy.py diff
+
+undeploy:  ## remove it from Kubernetes; topics and the namespace stay
+	@$(PYTHON) deploy/deploy.py undeploy
+
+RULE := deploy/components/monitoring/prometheusrule.yaml
+
+rules:  ## write the PrometheusRule from deploy/watching/alerts.yaml
+	@{ sed '/^spec:/q' $(RULE); sed -n '/^groups:/,$$ s/^/  /p' deploy/watching/alerts.yaml; } > $(RULE).new
+	@mv $(RULE).new $(RULE)
+
 sbom: .venv/all.stamp  ## what a deployment is made of, as CycloneDX: build/sbom.cdx.json
 	@mkdir -p build
-	$(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible --validate -o build/sbom.cdx.json deploy/requirements/demo.lock
+	$(BIN)/cyclonedx-py requirements --pyproject pyproject.toml --output-reproducible --validate -o build/sbom.cdx.json deploy/requirements/worker.lock
 
 audit: .venv/all.stamp  ## known vulnerabilities of what a deployment is made of (asks PyPI's advisory database)
-	$(BIN)/pip-audit --strict --require-hashes --disable-pip -r deploy/requirements/demo.lock
+	$(BIN)/pip-audit --strict --require-hashes --disable-pip -r deploy/requirements/worker.lock
 
 clean:  ## remove what was built, the environment too
 	rm -rf .venv .cache build dist runs .mypy_cache .ruff_cache .pytest_cache .hypothesis

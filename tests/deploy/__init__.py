@@ -1,0 +1,1 @@
+"""Manifests, image and `make deploy`, checked without a cluster."""
