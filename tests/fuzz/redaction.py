@@ -14,8 +14,6 @@ from worker.columns.events import EventWriter
 from worker.columns.redacting import ColumnRedactor
 from worker.parsing.redaction import (
     KINDS,
-    LINE,
-    TOKEN,
     Hit,
     Redaction,
     Way,
@@ -92,7 +90,6 @@ def _object(redaction: Redaction, text: bytes) -> None:
     members = orjson.dumps({"a": {name: [value]}})[1:-1]
     ((_, written),) = json.loads(b"{%b}" % redactor._redacted_members(members))["a"].items()
     kind = kind_of_name(f".a.{name}")
-    kind = TOKEN if kind == LINE else kind
     if kind is not None and redaction.wanted[kind] and has_form(kind, value.encode()):
         assert written == [redaction.written(kind, value.encode()).decode()]
     else:
@@ -113,7 +110,6 @@ def _row(piece: bytes) -> Row:
 
 def _named(name: str, start: int, end: int, text: bytes) -> list[Hit]:
     kind = kind_of_name(name)
-    kind = TOKEN if kind == LINE else kind
     return [Hit(start, end, kind)] if kind is not None and has_form(kind, text[start:end]) else []
 
 

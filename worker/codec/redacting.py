@@ -13,7 +13,7 @@ import orjson
 from worker.columns.events import EventWriter
 from worker.columns.layout import Headers, Matches, Texts
 from worker.columns.redacting import ColumnRedactor
-from worker.parsing.redaction import LINE, TOKEN, Redaction, has_form, kind_of_name
+from worker.parsing.redaction import Redaction, has_form, kind_of_name
 from worker.parsing.templates import Template
 
 #: Rows whose envelope fields are remembered: those of a container or a host repeat.
@@ -94,7 +94,6 @@ class Redactor:
             return value
         text = str(value)
         kind = kind_of_name(path)
-        kind = TOKEN if kind == LINE else kind
         if kind is not None and self._redaction.wanted[kind] and has_form(kind, text.encode()):
             return self._redaction.written(kind, text.encode()).decode()
         redacted = self._text(text)

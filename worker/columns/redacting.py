@@ -11,7 +11,7 @@ from worker.columns.finding import END, KIND, NO_KIND, ROW, START, find, has_for
 from worker.columns.jit import copy_bytes, inlined, kernel
 from worker.columns.layout import I64, MAX_FIELDS, U8, U64, Headers, Matches, Texts
 from worker.columns.pseudonyms import keyed_states, write_pseudonym
-from worker.parsing.redaction import KINDS, LINE, PSEUDONYM_DIGITS, TOKEN, Hit, Redaction, kind_of_name, merged
+from worker.parsing.redaction import KINDS, PSEUDONYM_DIGITS, Hit, Redaction, kind_of_name, merged
 from worker.parsing.templates import MAX_PARAMETERS, Template
 
 #: Room for hits at first, and how many bytes of it are kept for the next batch.
@@ -234,7 +234,7 @@ def _rewrite(
 def kinds_of_names(names: Sequence[str]) -> list[int]:
     """Tell per name what it says of its value, -1 for nothing."""
     kinds = (kind_of_name(name) for name in names)
-    return [-1 if kind is None else TOKEN if kind == LINE else kind for kind in kinds]
+    return [-1 if kind is None else kind for kind in kinds]
 
 
 class ColumnRedactor:

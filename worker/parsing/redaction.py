@@ -150,8 +150,9 @@ def pseudonym(key: bytes, kind: str, value: bytes) -> str:
 
 
 def kind_of_name(name: str) -> int | None:
-    """Tell what a value is that is called `name`: by all of its words, the last two, or the last; LINE is a token."""
-    return _kind_of_key(name.encode())
+    """Tell what a value is that is called `name`: by all of its words, the last two, or the last."""
+    kind = _kind_of_key(name.encode())
+    return TOKEN if kind == LINE else kind
 
 
 def has_form(kind: int, value: bytes) -> bool:
