@@ -18,6 +18,7 @@ from worker.parsing.redaction import (
     EMPTY_VALUES,
     IP,
     KEYS,
+    LEAST_RANDOM,
     LINE,
     MOST_DOUBTFUL,
     PREFIXES,
@@ -32,8 +33,8 @@ _DIGIT, _HEX, _WORD, _PIECE, _BASE64, _KEY, _LOCAL, _DOMAIN, _SCHEMED, _BARE, _U
 #: Columns of a hit: the row, the span in the buffer, and the index in KINDS. Hits are one array, (hits, 4): kernels
 #: would count the references of four in a tuple at each use.
 ROW, START, END, KIND = range(4)
-#: What `kind_of_key` says of a key that tells nothing.
-NO_KIND = cast("int", np.int64(-1))
+#: Stand in a kind's place: of a key that tells nothing, and of a value that tells nothing of anyone.
+NO_KIND, _EMPTY = cast("int", np.int64(-1)), cast("int", np.int64(-2))
 #: FNV-1a, 64 bits.
 _FNV_START, _FNV_PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)
 #: Slots of the table of keys; a power of two.
@@ -50,7 +51,7 @@ class Tables(NamedTuple):
 
     #: What each byte is, (256,).
     of_byte: I64
-    #: Hashes of keys and of empty values by open addressing, 0 for a free slot; kinds, -1 for no value, (slots,).
+    #: Hashes of keys and of empty values by open addressing, 0 for a free slot; their kinds, (slots,).
     hashes: U64
     kinds: I64
     #: The beginnings of services' keys, one after the other, and where each starts, (bytes,) and (prefixes + 1,).
@@ -96,7 +97,7 @@ def _tables_as_constants() -> Callable[[], Tables]:
     of_byte = _of_bytes()
     hashes, kinds = np.zeros(_SLOTS, np.uint64), np.zeros(_SLOTS, np.int64)
     # An empty value has a mark before it, so that no key is taken for one.
-    for text, kind in (*KEYS.items(), *((f"\0{value}", -1) for value in EMPTY_VALUES)):
+    for text, kind in (*KEYS.items(), *((f"\0{value}", _EMPTY) for value in EMPTY_VALUES)):
         value = _hash(text.encode())
         slot = value % _SLOTS
         while hashes[slot] != 0:
@@ -449,7 +450,7 @@ def _find_pieces(
 
 
 @kernel
-def _find_random(of_byte: I64, buffer: U8, first: int, end: int, row: int, hits: I64, count: int, least: int) -> int:
+def _find_random(of_byte: I64, buffer: U8, first: int, end: int, row: int, hits: I64, count: int) -> int:
     """Find long runs of hexadecimal digits and of base64."""
     at = first
     while at < end:
@@ -470,7 +471,7 @@ def _find_random(of_byte: I64, buffer: U8, first: int, end: int, row: int, hits:
             of_all &= every
             at += 1
         length = at - start
-        if length < least:
+        if length < LEAST_RANDOM:
             continue
         if of_all & _HEX and seen & (_UPPER | _LOWER) != _UPPER | _LOWER:
             is_digest = False
@@ -488,13 +489,13 @@ def _find_random(of_byte: I64, buffer: U8, first: int, end: int, row: int, hits:
 
 @inlined
 def _look_up(hashes: U64, kinds: I64, value: Any) -> int:
-    """Return the kind of a key's hash, -1 for an empty value, -2 for what is not in the table."""
+    """Return the kind that goes with a hash, NO_KIND for one that is not in the table."""
     slot = np.int64(value & np.uint64(_SLOTS - 1))
     while hashes[slot] != 0:
         if hashes[slot] == value:
             return int(kinds[slot])
         slot = (slot + 1) & (_SLOTS - 1)
-    return -2
+    return NO_KIND
 
 
 @kernel
@@ -534,7 +535,7 @@ def has_form(of_byte: I64, hashes: U64, kinds: I64, buffer: U8, start: int, end:
         for at in range(start, end):
             byte = np.uint64(buffer[at] | 0x20 if _is(of_byte, buffer, at, _UPPER) else buffer[at])
             value = (value ^ byte) * _FNV_PRIME
-        if _look_up(hashes, kinds, value) == NO_KIND:
+        if _look_up(hashes, kinds, value) == _EMPTY:
             return False
     if kind == EMAIL:
         for at in range(start, end):
@@ -715,7 +716,7 @@ def find(buffer: U8, first: int, end: int, row: int, wanted: U8, hits: I64, coun
             elif byte == 0x40:
                 at_signs = True
         base64 = base64 + 1 if own & _BASE64 else 0
-        long_runs = long_runs or base64 >= 32
+        long_runs = long_runs or base64 >= LEAST_RANDOM
     if wanted[IP]:
         if dots >= 3 and digits >= 4:
             count = _find_ipv4(of_byte, buffer, first, end, row, hits, count)
@@ -728,7 +729,7 @@ def find(buffer: U8, first: int, end: int, row: int, wanted: U8, hits: I64, coun
         if long_pieces:
             count = _find_pieces(of_byte, buffer, first, end, row, hits, count, tables.prefixes, tables.prefix_edges)
         if long_runs:
-            count = _find_random(of_byte, buffer, first, end, row, hits, count, 32)
+            count = _find_random(of_byte, buffer, first, end, row, hits, count)
     if wanted[CARD] and digits >= 13:
         count = _find_cards(of_byte, buffer, first, end, row, hits, count)
     if delimiters or colons > 0:

@@ -64,6 +64,8 @@ PREFIXES = (
 )  # fmt: skip
 #: Hexadecimal digits of MD5, SHA-1, SHA-224, SHA-256, SHA-384 and SHA-512.
 DIGEST_LENGTHS = (32, 40, 56, 64, 96, 128)
+#: Fewest characters of a token that only its randomness tells of.
+LEAST_RANDOM = 32
 #: Hexadecimal digits of a pseudonym: 64 bits.
 PSEUDONYM_DIGITS = 16
 
@@ -329,7 +331,6 @@ _REST_OF_JWT = re.compile(rb"(?:\.[A-Za-z0-9_\-]+)+")
 _AFTER_SCHEME = re.compile(rb" {1,2}([A-Za-z0-9._~+/=\-]{8,})")
 _BASE64 = re.compile(rb"[A-Za-z0-9+/_\-]+")
 _HEX = re.compile(rb"[0-9a-f]+|[0-9A-F]+")
-_LEAST_RANDOM = 32
 
 
 def _tokens(text: bytes) -> Iterator[Hit]:
@@ -352,7 +353,7 @@ def _tokens(text: bytes) -> Iterator[Hit]:
 def _random(text: bytes) -> Iterator[Hit]:
     """Find long runs of hexadecimal digits and of base64."""
     for run in _BASE64.finditer(text):
-        if len(run[0]) < _LEAST_RANDOM:
+        if len(run[0]) < LEAST_RANDOM:
             continue
         if _HEX.fullmatch(run[0]):
             if len(run[0]) not in DIGEST_LENGTHS:
