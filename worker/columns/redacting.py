@@ -102,11 +102,7 @@ def _merge(hits: I64, count: int) -> int:
             hits[kept - 1, END] = max(hits[kept - 1, END], hits[number, END])
             continue
         longest = length
-        hits[kept, ROW] = hits[number, ROW]
-        hits[kept, START] = hits[number, START]
-        hits[kept, END] = hits[number, END]
-        hits[kept, KIND] = hits[number, KIND]
-        kept += 1
+        kept = keep(hits, kept, hits[number, ROW], hits[number, START], hits[number, END], hits[number, KIND])
     return kept
 
 
