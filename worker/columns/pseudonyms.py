@@ -4,7 +4,7 @@ A dictionary of Python's for each value would cost more than the whole path of a
 the reference.
 """
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -34,6 +34,8 @@ _SIGMA = np.array(
     ],
     np.int64,
 )
+#: The places of words: each literal would be a type of its own, and compile `_mix` again.
+_W = cast("tuple[int, ...]", tuple(np.int64(place) for place in range(16)))
 _BLOCK = 128
 _ROUNDS = 12
 
@@ -65,14 +67,14 @@ def _compress(state: U64, v: U64, m: U64, counted: int, is_last: bool) -> None:
         v[14] = ~v[14]
     for number in range(_ROUNDS):
         s = number % 10 * 16
-        _mix(v, 0, 4, 8, 12, m[_SIGMA[s]], m[_SIGMA[s + 1]])
-        _mix(v, 1, 5, 9, 13, m[_SIGMA[s + 2]], m[_SIGMA[s + 3]])
-        _mix(v, 2, 6, 10, 14, m[_SIGMA[s + 4]], m[_SIGMA[s + 5]])
-        _mix(v, 3, 7, 11, 15, m[_SIGMA[s + 6]], m[_SIGMA[s + 7]])
-        _mix(v, 0, 5, 10, 15, m[_SIGMA[s + 8]], m[_SIGMA[s + 9]])
-        _mix(v, 1, 6, 11, 12, m[_SIGMA[s + 10]], m[_SIGMA[s + 11]])
-        _mix(v, 2, 7, 8, 13, m[_SIGMA[s + 12]], m[_SIGMA[s + 13]])
-        _mix(v, 3, 4, 9, 14, m[_SIGMA[s + 14]], m[_SIGMA[s + 15]])
+        _mix(v, _W[0], _W[4], _W[8], _W[12], m[_SIGMA[s]], m[_SIGMA[s + 1]])
+        _mix(v, _W[1], _W[5], _W[9], _W[13], m[_SIGMA[s + 2]], m[_SIGMA[s + 3]])
+        _mix(v, _W[2], _W[6], _W[10], _W[14], m[_SIGMA[s + 4]], m[_SIGMA[s + 5]])
+        _mix(v, _W[3], _W[7], _W[11], _W[15], m[_SIGMA[s + 6]], m[_SIGMA[s + 7]])
+        _mix(v, _W[0], _W[5], _W[10], _W[15], m[_SIGMA[s + 8]], m[_SIGMA[s + 9]])
+        _mix(v, _W[1], _W[6], _W[11], _W[12], m[_SIGMA[s + 10]], m[_SIGMA[s + 11]])
+        _mix(v, _W[2], _W[7], _W[8], _W[13], m[_SIGMA[s + 12]], m[_SIGMA[s + 13]])
+        _mix(v, _W[3], _W[4], _W[9], _W[14], m[_SIGMA[s + 14]], m[_SIGMA[s + 15]])
     for place in range(8):
         state[place] ^= v[place] ^ v[place + 8]
 
