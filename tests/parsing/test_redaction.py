@@ -11,7 +11,7 @@ MASKED = Redaction(ways=dict.fromkeys(KINDS, "mask"))
 
 #: A line as it comes, and as it leaves.
 FOUND = [
-    ("Failed password for bob from 10.0.0.7 port 22 ssh2", "Failed password for bob from <ip> port 22 ssh2"),
+    ("Failed password for bob from 10.0.0.7 port 22 ssh2", "Failed password for <user> from <ip> port 22 ssh2"),
     ("connect 010.001.000.255:8080 refused.", "connect <ip>:8080 refused."),
     ("host10.1.2.3up", "host<ip>up"),
     (r"a\n10.0.0.7\tb", r"a\n<ip>\tb"),
@@ -42,13 +42,30 @@ FOUND = [
     ("mysql --password hunter2 --user bob", "mysql --password <token> --user <user>"),
     ("Authorization: Digest username=x, realm=y\nnext", "Authorization: <token>\nnext"),
     ("Login: user=<cora>, method=PLAIN", "Login: user=<<user>>, method=PLAIN"),
-    ("imap-login: Login: user=<cora>, method=PLAIN", "imap-login: <user>: user=<<user>>, method=PLAIN"),
+    ("imap-login: Login: user=<cora>, method=PLAIN", "imap-login: Login: user=<<user>>, method=PLAIN"),
     ('login: user="bob smith" password=<x>', 'login: user="<user>" password=<<token>>'),
     ("Cookie: a=1; b=2", "Cookie: <token>"),
     ("?page=2&token=abc&user=bob HTTP/1.1", "?page=2&token=<token>&user=<user> HTTP/1.1"),
     ("email=bob@localhost pan=4111111111111112", "email=<email> pan=<card_number>"),
     ("email=bob@" + "\u00e4" * 300 + ", next", "email=<email>, next"),
     ("user=" * 200 + "<", "user=<user><"),
+    ("Failed password for invalid user admin from 10.0.0.7", "Failed password for invalid user <user> from <ip>"),
+    (
+        "session opened for user bob(uid=7) by root(uid=0)",
+        "session opened for user <user>(uid=<user>) by <user>(uid=<user>)",
+    ),
+    ("New session 4 of user bob.", "New session 4 of user <user>."),
+    ("sudo: bob : TTY=pts/0 ; PWD=/srv ; USER=root", "sudo: <user> : TTY=pts/0 ; PWD=/srv ; USER=<user>"),
+    ('10.0.0.7 - bob [12/Nov/2026:10:14:02 +0000] "GET /"', '<ip> - <user> [12/Nov/2026:10:14:02 +0000] "GET /"'),
+    ("denied for user 'bob'@'10.0.0.7'", "denied for user '<user>'@'<ip>'"),
+    (
+        'FATAL: role "bob", user "bob smith" with PASSWORD \'x\'',
+        'FATAL: role "bob", user "<user>" with PASSWORD \'<token>\'',
+    ),
+    ("curl -u bob:s3cret https://example.com", "curl -u <user>:<token> https://example.com"),
+    ("User Id=sa; API key: abc; session id: 9", "User Id=<user>; API key: <token>; session id: <token>"),
+    ('"Authorization":["Bearer a1b2c3d4e5f6"], "user":["bob"]', '"Authorization":["<token>"], "user":["<user>"]'),
+    ("signing secret " + "0a" * 32 + " rotated", "signing secret <token> rotated"),
 ]
 
 #: Lines that leave as they come.
@@ -68,6 +85,11 @@ NOT_FOUND = [
     "user=null token: none password=*** session=- user=<user>",
     "max_tokens=5 user_count=3 Token::next(x) http://example.com/token/",
     "useragent=curl tokens: 7 passwords=2 users: 4",
+    "imap-login: Info: 5, last login: never, password=[FILTERED] PWD=/srv",
+    "for user experience, by user request, of users, cancelled by user",
+    "wwn 50:06:01:60:3b:20:11:aa on getty@tty1.service",
+    "10.0.0 - - [12/Nov/2026:10:14:02 +0000] ls -u 5 Unexpected token '<'",
+    'secret "web-tls" not found, digest ' + "0a" * 32,
 ]
 
 

@@ -15,9 +15,7 @@ def main() -> None:
     given = parser.parse_args()
     lines = read(given.part)
     counts = count(lines)
-    whole = Counts(
-        **{name: sum(getattr(one, name) for one in counts.values()) for name in Counts.__dataclass_fields__}
-    )
+    whole = Counts(**{name: sum(getattr(one, name) for one in counts.values()) for name in Counts.__dataclass_fields__})
     click.echo("| kind | values | recall | as its kind | found | precision |\n|---|---:|---:|---:|---:|---:|")
     for kind, one in [*counts.items(), ("all", whole)]:
         click.echo(

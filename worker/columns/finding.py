@@ -18,27 +18,34 @@ from worker.parsing.redaction import (
     EMPTY_VALUES,
     IP,
     KEYS,
+    LAST_PHRASES,
     LEAST_RANDOM,
     LINE,
     MOST_DOUBTFUL,
+    NEVER,
+    NO_NAMES,
+    PHRASES,
     PREFIXES,
     TOKEN,
+    UNITS,
     USER,
 )
 
 # What a byte is, as bits.
-_DIGIT, _HEX, _WORD, _PIECE, _BASE64, _KEY, _LOCAL, _DOMAIN, _SCHEMED, _BARE, _UPPER, _LOWER = (
-    cast("int", np.int64(1 << bit)) for bit in range(12)
+_DIGIT, _HEX, _WORD, _PIECE, _BASE64, _KEY, _LOCAL, _DOMAIN, _SCHEMED, _BARE, _UPPER, _LOWER, _NAME = (
+    cast("int", np.int64(1 << bit)) for bit in range(13)
 )
 #: Columns of a hit: the row, the span in the buffer, and the index in KINDS. Hits are one array, (hits, 4): kernels
 #: would count the references of four in a tuple at each use.
 ROW, START, END, KIND = range(4)
-#: Stand in a kind's place: of a key that tells nothing, and of a value that tells nothing of anyone.
-NO_KIND, _EMPTY = cast("int", np.int64(-1)), cast("int", np.int64(-2))
+#: Stand in a kind's place: of a key that tells nothing, and of a word of a list.
+NO_KIND, _LISTED = cast("int", np.int64(-1)), cast("int", np.int64(-2))
+#: Phrases that need no mark behind the name.
+_SURE = len(PHRASES)
 #: FNV-1a, 64 bits.
 _FNV_START, _FNV_PRIME = np.uint64(0xCBF29CE484222325), np.uint64(0x100000001B3)
 #: Slots of the table of keys; a power of two.
-_SLOTS = 256
+_SLOTS = 512
 
 _DIGITS = b"0123456789"
 _LOWERS = b"abcdefghijklmnopqrstuvwxyz"
@@ -57,6 +64,9 @@ class Tables(NamedTuple):
     #: The beginnings of services' keys, one after the other, and where each starts, (bytes,) and (prefixes + 1,).
     prefixes: U8
     prefix_edges: I64
+    #: What a user's name follows, the sure ones first, and where each starts, (bytes,) and (phrases + 1,).
+    phrases: U8
+    phrase_edges: I64
 
 
 def _of_bytes() -> I64:
@@ -72,6 +82,7 @@ def _of_bytes() -> I64:
         (_DOMAIN, _LETTERS + _DIGITS + b"-." + _HIGH),
         (_SCHEMED, _LETTERS + _DIGITS + b"._~+/=-"),
         (_BARE, bytes(byte for byte in range(0x21, 0x100) if byte not in b",;&\"'()[]{}<>|\\")),
+        (_NAME, _LETTERS + _DIGITS + b"_-.$"),
         (_UPPER, _LOWERS.upper()),
         (_LOWER, _LOWERS),
     ):
@@ -96,8 +107,11 @@ def tables_of_keys() -> Tables:
 def _tables_as_constants() -> Callable[[], Tables]:
     of_byte = _of_bytes()
     hashes, kinds = np.zeros(_SLOTS, np.uint64), np.zeros(_SLOTS, np.int64)
-    # An empty value has a mark before it, so that no key is taken for one.
-    for text, kind in (*KEYS.items(), *((f"\0{value}", _EMPTY) for value in EMPTY_VALUES)):
+    # All but keys have a mark before them, so that no key is taken for one.
+    marked = [
+        f"{mark}{word}" for mark, words in zip("\0\1\2", (EMPTY_VALUES, NO_NAMES, UNITS), strict=True) for word in words
+    ]
+    for text, kind in (*KEYS.items(), *((text, _LISTED) for text in marked)):
         value = _hash(text.encode())
         slot = value % _SLOTS
         while hashes[slot] != 0:
@@ -106,8 +120,11 @@ def _tables_as_constants() -> Callable[[], Tables]:
     prefixes = np.frombuffer(b"".join(PREFIXES), np.uint8).copy()
     edges = np.cumsum([0, *map(len, PREFIXES)]).astype(np.int64)
 
+    phrases = np.frombuffer(b"".join((*PHRASES, *LAST_PHRASES)), np.uint8).copy()
+    phrase_edges = np.cumsum([0, *map(len, (*PHRASES, *LAST_PHRASES))]).astype(np.int64)
+
     def tables() -> Tables:
-        return Tables(of_byte, hashes, kinds, prefixes, edges)
+        return Tables(of_byte, hashes, kinds, prefixes, edges, phrases, phrase_edges)
 
     return tables
 
@@ -183,6 +200,7 @@ def _is_ipv6(of_byte: I64, buffer: U8, start: int, end: int) -> bool:
     colons = 0
     digits = 0
     has_digit = False
+    in_octets = True
     at = start
     while at < end:
         if buffer[at] != 0x3A:
@@ -193,6 +211,7 @@ def _is_ipv6(of_byte: I64, buffer: U8, start: int, end: int) -> bool:
         if digits > 4:
             return False
         groups += digits > 0
+        in_octets = in_octets and digits == 2
         if digits == 0 and at > start:
             return False
         digits = 0
@@ -210,6 +229,8 @@ def _is_ipv6(of_byte: I64, buffer: U8, start: int, end: int) -> bool:
         return False
     groups += digits > 0
     if gaps == 0:
+        if in_octets and digits == 2:
+            return False  # of hardware, eight of them: a world-wide name
         return digits > 0 and groups >= 8 and groups <= 9
     return gaps == 1 and colons <= 8
 
@@ -241,18 +262,45 @@ def _find_ipv6(of_byte: I64, buffer: U8, first: int, end: int, row: int, hits: I
 
 
 @inlined
-def _is_domain(buffer: U8, start: int, end: int) -> bool:
+def _look_up(hashes: U64, kinds: I64, value: Any) -> int:
+    """Return the kind that goes with a hash, NO_KIND for one that is not in the table."""
+    slot = np.int64(value & np.uint64(_SLOTS - 1))
+    while hashes[slot] != 0:
+        if hashes[slot] == value:
+            return int(kinds[slot])
+        slot = (slot + 1) & (_SLOTS - 1)
+    return NO_KIND
+
+
+@inlined
+def _is_listed(of_byte: I64, hashes: U64, kinds: I64, buffer: U8, start: int, end: int, mark: int) -> bool:
+    """Tell whether a short text stands in a list of words: 0 empty values, 1 no names, 2 units."""
+    if end - start >= 16:
+        return False
+    value = (_FNV_START ^ np.uint64(mark)) * _FNV_PRIME
+    for at in range(start, end):
+        byte = np.uint64(buffer[at] | 0x20 if _is(of_byte, buffer, at, _UPPER) else buffer[at])
+        value = (value ^ byte) * _FNV_PRIME
+    return _look_up(hashes, kinds, value) == _LISTED
+
+
+@inlined
+def _is_domain(of_byte: I64, hashes: U64, kinds: I64, buffer: U8, start: int, end: int) -> bool:
     if start == end or buffer[start] == 0x2E or buffer[start] == 0x2D:
         return False
     label = end
     while label > start and buffer[label - 1] != 0x2E:
         label -= 1
-    return label > start and end - label > 1 and buffer[label] >= 0x41
+    if label == start or end - label < 2 or buffer[label] < 0x41:
+        return False
+    return not _is_listed(of_byte, hashes, kinds, buffer, label, end, 2)
 
 
 @kernel
 def _find_addresses(
     of_byte: I64,
+    hashes: U64,
+    kinds: I64,
     buffer: U8,
     first: int,
     end: int,
@@ -281,7 +329,7 @@ def _find_addresses(
                     after += 1
                 while after > at + 1 and (buffer[after - 1] == 0x2E or buffer[after - 1] == 0x2D):
                     after -= 1
-                if _is_domain(buffer, at + 1, after):
+                if _is_domain(of_byte, hashes, kinds, buffer, at + 1, after):
                     count = keep(hits, count, row, local, after, EMAIL)
             authority = -1
             colon = -1
@@ -450,6 +498,18 @@ def _find_pieces(
 
 
 @kernel
+def _is_told(buffer: U8, first: int, start: int) -> bool:
+    """Tell whether a blank stands before `start`, and before it what calls a token so."""
+    for word in (b"secret ", b"session ", b"token ", b"password "):
+        place = len(word)
+        while place > 0 and start - first >= len(word) and buffer[start - len(word) + place - 1] == word[place - 1]:
+            place -= 1
+        if place == 0:
+            return True
+    return False
+
+
+@kernel
 def _find_random(of_byte: I64, buffer: U8, first: int, end: int, row: int, hits: I64, count: int) -> int:
     """Find long runs of hexadecimal digits and of base64."""
     at = first
@@ -477,7 +537,7 @@ def _find_random(of_byte: I64, buffer: U8, first: int, end: int, row: int, hits:
             is_digest = False
             for digest in DIGEST_LENGTHS:
                 is_digest = is_digest or length == digest
-            if not is_digest:
+            if not is_digest or _is_told(buffer, first, start):
                 count = keep(hits, count, row, start, at, TOKEN)
         elif seen == _UPPER | _LOWER | _DIGIT and 5 * changes >= 2 * (length - 1):
             for _ in range(2):
@@ -485,17 +545,6 @@ def _find_random(of_byte: I64, buffer: U8, first: int, end: int, row: int, hits:
                     at += 1
             count = keep(hits, count, row, start, at, TOKEN)
     return count
-
-
-@inlined
-def _look_up(hashes: U64, kinds: I64, value: Any) -> int:
-    """Return the kind that goes with a hash, NO_KIND for one that is not in the table."""
-    slot = np.int64(value & np.uint64(_SLOTS - 1))
-    while hashes[slot] != 0:
-        if hashes[slot] == value:
-            return int(kinds[slot])
-        slot = (slot + 1) & (_SLOTS - 1)
-    return NO_KIND
 
 
 @kernel
@@ -530,13 +579,8 @@ def has_form(of_byte: I64, hashes: U64, kinds: I64, buffer: U8, start: int, end:
     """Tell whether a value that is called as `kind` is one."""
     if start >= end or kind == IP:
         return False
-    if end - start < 16:
-        value = _FNV_START * _FNV_PRIME  # the mark before an empty value
-        for at in range(start, end):
-            byte = np.uint64(buffer[at] | 0x20 if _is(of_byte, buffer, at, _UPPER) else buffer[at])
-            value = (value ^ byte) * _FNV_PRIME
-        if _look_up(hashes, kinds, value) == _EMPTY:
-            return False
+    if _is_listed(of_byte, hashes, kinds, buffer, start, end, 0):
+        return False
     if kind == EMAIL:
         for at in range(start, end):
             if buffer[at] == 0x40:
@@ -548,6 +592,11 @@ def has_form(of_byte: I64, hashes: U64, kinds: I64, buffer: U8, start: int, end:
             digits += _is(of_byte, buffer, at, _DIGIT)
         return digits >= 12
     return True
+
+
+@inlined
+def _is_quote(buffer: U8, at: int) -> bool:
+    return bool(buffer[at] == 0x22 or buffer[at] == 0x27)
 
 
 @inlined
@@ -589,6 +638,9 @@ def _delimiter_end(buffer: U8, start: int, at: int, end: int) -> int:
 @kernel
 def _value_within(of_byte: I64, buffer: U8, at: int, end: int, whole: int, kind: int) -> tuple[int, int]:
     """Return the span of the value that begins at `at`, of what is before `end`; the text ends at `whole`."""
+    if at + 1 < end and buffer[at] == 0x5B:
+        if buffer[at + 1] == 0x22 or buffer[at + 1] == 0x27 or buffer[at + 1] == 0x5C:
+            at += 1  # the first of a list
     start = at
     if at + 1 < end and buffer[at] == 0x5C and (buffer[at + 1] == 0x22 or buffer[at + 1] == 0x27):
         start = at = at + 2
@@ -652,19 +704,38 @@ def _find_keyed(
 ) -> int:
     """Find what stands behind a key."""
     at = first
+    start = first
+    key_end = -1
     while at < end:
         if not _is(of_byte, buffer, at, _KEY):
             at += 1
             continue
+        former = start
+        is_second = key_end >= 0 and at == key_end + 1 and buffer[key_end] == 0x20
         start = at
         while at < end and _is(of_byte, buffer, at, _KEY):
             at += 1
+        key_end = at
         begin = _delimiter_end(buffer, start, at, end)
+        is_quoted = begin < 0 and at + 1 < end and buffer[at] == 0x20 and _is_quote(buffer, at + 1)
+        if is_quoted:
+            begin = at + 1
         if begin < 0:
             continue
         kind = _kind_of_key(of_byte, hashes, kinds, buffer, start, at)
-        if kind < 0:
+        if is_second:
+            both = _kind_of_key(of_byte, hashes, kinds, buffer, former, at)
+            if kind < 0 or both == NEVER:
+                kind = both
+        if kind < 0 or kind == NEVER:
             continue
+        if is_quoted and kind != USER:
+            is_password = at - start > 1 and buffer[start] | 0x20 == 0x70 and buffer[start + 1] | 0x20 == 0x61
+            if kind != TOKEN or not is_password:
+                continue
+        if begin < end and buffer[begin] == 0x2F and at - start == 3:
+            if buffer[start] == 0x50 and buffer[start + 1] == 0x57 and buffer[start + 2] == 0x44:
+                continue  # the working directory
         value_start, value_end = _value_of_key(of_byte, hashes, kinds, buffer, begin, end, kind)
         kind = TOKEN if kind == LINE else kind
         if has_form(of_byte, hashes, kinds, buffer, value_start, value_end, kind):
@@ -674,14 +745,127 @@ def _find_keyed(
     return count
 
 
+@kernel
+def _phrase_before(of_byte: I64, buffer: U8, first: int, end: int, phrases: U8, edges: I64) -> int:
+    """Return which phrase ends at `end`, the first of them that does, or -1."""
+    for number in range(edges.size - 1):
+        length = edges[number + 1] - edges[number]
+        if end - first < length:
+            continue
+        if end - first > length and _is(of_byte, buffer, end - length - 1, _UPPER | _LOWER):
+            continue
+        place = length
+        while place > 0:
+            byte = buffer[end - length + place - 1]
+            if of_byte[byte] & _UPPER:
+                byte = byte | np.uint8(0x20)
+            if byte != phrases[edges[number] + place - 1]:
+                break
+            place -= 1
+        if place == 0:
+            return number
+    return -1
+
+
+@inlined
+def _says(buffer: U8, at: int, end: int, text: bytes) -> bool:
+    """Tell whether `text` stands at `at`."""
+    place = 0
+    while place < len(text) and at + place < end and buffer[at + place] == text[place]:
+        place += 1
+    return place == len(text)
+
+
+@kernel
+def _is_user(
+    of_byte: I64, buffer: U8, first: int, start: int, stop: int, after: int, end: int, phrases: U8, edges: I64
+) -> bool:
+    """Tell whether what stands around a name, start .. stop, says that it is a user's; dots end it at `after`."""
+    before = buffer[start - 1] if start > first else np.uint8(0)
+    of_sudo = _says(buffer, stop, end, b" : TTY=") or _says(buffer, stop, end, b" : PWD=")
+    of_sudo = (
+        of_sudo or _says(buffer, stop, end, b" : command not allowed") or _says(buffer, stop, end, b" : user NOT in")
+    )
+    if of_sudo or _says(buffer, stop, end, b"(uid="):
+        return start == first or before == 0x20
+    if before == 0x27 and _says(buffer, stop, end, b"'@'"):
+        return True
+    if before != 0x20:
+        return False
+    if start - 3 >= first and buffer[start - 2] == 0x2D and buffer[start - 3] == 0x20:
+        if stop + 5 < end and _says(buffer, stop, end, b" [") and buffer[stop + 4] == 0x2F:
+            is_day = _is(of_byte, buffer, stop + 2, _DIGIT) and _is(of_byte, buffer, stop + 3, _DIGIT)
+            if is_day and _is(of_byte, buffer, stop + 5, _UPPER):
+                return True
+    if start - 2 < first or buffer[start - 2] | 0x20 != 0x72:
+        return False  # all phrases end with `r`
+    phrase = _phrase_before(of_byte, buffer, first, start - 1, phrases, edges)
+    if phrase < 0:
+        return False
+    if phrase < _SURE or after == end:
+        return True
+    byte = buffer[after]
+    if byte == 0x28 or byte == 0x29 or byte == 0x3A or byte == 0x3B or byte == 0x2C:
+        return True
+    return bool(byte == 0x0D or byte == 0x0A)
+
+
+@kernel
+def _find_users(
+    of_byte: I64,
+    hashes: U64,
+    kinds: I64,
+    buffer: U8,
+    first: int,
+    end: int,
+    row: int,
+    hits: I64,
+    count: int,
+    token: bool,
+    user: bool,
+    phrases: U8,
+    edges: I64,
+) -> int:
+    """Find users by what stands around them, and what `-u` has behind one."""
+    at = first
+    while at < end:
+        if not _is(of_byte, buffer, at, _NAME):
+            at += 1
+            continue
+        start = at
+        stop = at
+        has_word = False
+        while at < end and _is(of_byte, buffer, at, _NAME):
+            has_word = has_word or _is(of_byte, buffer, at, _WORD)
+            at += 1
+            if buffer[at - 1] != 0x2E:
+                stop = at
+        if start - 3 >= first and _says(buffer, start - 3, end, b"-u ") and at < end and buffer[at] == 0x3A:
+            password = at + 1
+            while password < end and buffer[password] > 0x20 and not _is_quote(buffer, password):
+                password += 1
+            if password > at + 1 and (start - 3 == first or buffer[start - 4] <= 0x20):
+                if user:
+                    count = keep(hits, count, row, start, at, USER)
+                if token:
+                    count = keep(hits, count, row, at + 1, password, TOKEN)
+                at = password
+                continue
+        if not user or not has_word or not _is_user(of_byte, buffer, first, start, stop, at, end, phrases, edges):
+            continue
+        if not _is_listed(of_byte, hashes, kinds, buffer, start, stop, 1):
+            count = keep(hits, count, row, start, stop, USER)
+    return count
+
+
 @inlined
 def most_hits(size: int) -> int:
     """Return a number that `find` never exceeds in regions of `size` bytes together.
 
     Of each kind a value takes some bytes: IPv4 8 with what parts it from the next, IPv6 4, mail 5, a URL's two 7, that
-    of a key 5, a card 14, tokens 11 and 33.
+    of a key 5, a card 14, tokens 11 and 33, a user by what stands around it 4.
     """
-    return size + (size >> 3) + 8
+    return size + (size >> 1) + 8
 
 
 @kernel
@@ -694,6 +878,7 @@ def find(buffer: U8, first: int, end: int, row: int, wanted: U8, hits: I64, coun
     at_signs = False
     delimiters = False
     long_pieces = long_runs = False
+    users = False
     for at in range(first, end):
         byte = buffer[at]
         own = of_byte[byte]
@@ -707,14 +892,25 @@ def find(buffer: U8, first: int, end: int, row: int, wanted: U8, hits: I64, coun
             if (piece == 5 or piece == 6) and buffer[at - piece] | 0x20 == 0x62:
                 long_pieces = True
             piece = 0
-            if byte == 0x2E:
+            before = buffer[at - 1] if at > first else np.uint8(0)
+            if byte == 0x20:
+                users = users or before | 0x20 == 0x72 or before == 0x75
+            elif byte == 0x2E:
                 dots += 1
             elif byte == 0x3A:
                 colons += 1
+                users = users or before == 0x20
             elif byte == 0x3D:
                 delimiters = True
             elif byte == 0x40:
                 at_signs = True
+                users = users or before == 0x27
+            elif byte == 0x22 or byte == 0x27:
+                delimiters = delimiters or before == 0x20
+            elif byte == 0x5B:
+                users = users or before == 0x20
+            elif byte == 0x28:
+                users = users or (at + 1 < end and buffer[at + 1] == 0x75)
         base64 = base64 + 1 if own & _BASE64 else 0
         long_runs = long_runs or base64 >= LEAST_RANDOM
     if wanted[IP]:
@@ -724,7 +920,9 @@ def find(buffer: U8, first: int, end: int, row: int, wanted: U8, hits: I64, coun
             count = _find_ipv6(of_byte, buffer, first, end, row, hits, count)
     if at_signs and (wanted[EMAIL] or wanted[TOKEN] or wanted[USER]):
         email, token, user = wanted[EMAIL] != 0, wanted[TOKEN] != 0, wanted[USER] != 0
-        count = _find_addresses(of_byte, buffer, first, end, row, hits, count, email, token, user)
+        count = _find_addresses(
+            of_byte, tables.hashes, tables.kinds, buffer, first, end, row, hits, count, email, token, user
+        )
     if wanted[TOKEN]:
         if long_pieces:
             count = _find_pieces(of_byte, buffer, first, end, row, hits, count, tables.prefixes, tables.prefix_edges)
@@ -732,6 +930,24 @@ def find(buffer: U8, first: int, end: int, row: int, wanted: U8, hits: I64, coun
             count = _find_random(of_byte, buffer, first, end, row, hits, count)
     if wanted[CARD] and digits >= 13:
         count = _find_cards(of_byte, buffer, first, end, row, hits, count)
+    if users and (wanted[USER] or wanted[TOKEN]):
+        token, user = wanted[TOKEN] != 0, wanted[USER] != 0
+        phrases, phrase_edges = tables.phrases, tables.phrase_edges
+        count = _find_users(
+            of_byte,
+            tables.hashes,
+            tables.kinds,
+            buffer,
+            first,
+            end,
+            row,
+            hits,
+            count,
+            token,
+            user,
+            phrases,
+            phrase_edges,
+        )
     if delimiters or colons > 0:
         count = _find_keyed(of_byte, tables.hashes, tables.kinds, buffer, first, end, row, hits, count, wanted)
     return count

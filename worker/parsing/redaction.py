@@ -13,7 +13,11 @@ By form:
   hexadecimal digits or more, unless as many as a digest has (MD5, SHA-1, SHA-2: commits, checksums) or a UUID.
 - user: the user of a URL with a password.
 
-By key or name: `user=...`, `"api_key": "..."`, `--password ...`, a parameter that is called `session`: see KEYS.
+By key or name: `user=...`, `"api_key": "..."`, `--password ...`, `session id: ...`, `user "..."`, a parameter that is
+called `session`: see KEYS.
+
+By what stands around it, a user: see PHRASES; `alice : TTY=` of sudo, `root(uid=0)` of PAM, ` - alice [12/Nov/2026` of
+web servers, `'alice'@'` of MySQL, `-u alice:...` of curl.
 """
 
 import hashlib
@@ -28,19 +32,20 @@ from worker.parsing.templates import MAX_PARAMETERS, Template
 #: The kinds of values, in the order of their codes.
 KINDS = ("ip", "email", "token", "card_number", "user")
 IP, EMAIL, TOKEN, CARD, USER = range(len(KINDS))
-#: A token whose value goes on to the end of the line, as a key's kind alone.
-LINE = 5
+#: Kinds of keys alone: a token whose value goes on to the end of the line; and what reads like a key and is none.
+LINE, NEVER = 5, 6
 
 Way = Literal["mask", "hash"]
 
 _TOKEN_KEYS = (
     "password", "passwd", "passphrase", "pwd", "secret", "token", "apikey", "apitoken", "accesskey", "accesskeyid",
     "secretkey", "secretaccesskey", "privatekey", "session", "sessionid", "sessid", "sessionkey", "sid", "jsessionid",
-    "phpsessid", "credential", "credentials", "csrf", "xsrf", "otp", "authcode", "xapikey",
+    "phpsessid", "credential", "credentials", "csrf", "xsrf", "otp", "authcode", "xapikey", "sessionindex", "cvc",
+    "cvv", "passwordhash", "xamzsignature",
 )  # fmt: skip
 _USER_KEYS = (
     "user", "username", "userid", "login", "loginname", "logname", "uid", "euid", "ruser", "account", "accountname",
-    "enduserid", "principal",
+    "enduserid", "principal", "accountid",
 )  # fmt: skip
 #: Keys and names, without their separators and in lower case, and what their values are.
 KEYS: Mapping[str, int] = {
@@ -49,13 +54,34 @@ KEYS: Mapping[str, int] = {
     **dict.fromkeys(("email", "mail", "emailaddress", "mailaddress"), EMAIL),
     **dict.fromkeys(("cardnumber", "creditcard", "creditcardnumber", "ccnumber", "pan"), CARD),
     **dict.fromkeys(("authorization", "proxyauthorization", "cookie", "setcookie"), LINE),
+    **dict.fromkeys(("imaplogin", "pop3login", "managesievelogin", "submissionlogin", "lastlogin"), NEVER),
 }
 #: Values that tell nothing of anyone, those that are masked already among them.
 EMPTY_VALUES = (
     *KINDS,
     "null", "none", "nil", "-", "true", "false", "undefined", "(null", "(none", "yes", "no", "?", "unknown", "***",
-    "n/a", "anonymous",
+    "n/a", "anonymous", "[filtered]", "[redacted]",
 )  # fmt: skip
+#: What a user's name follows, as sshd, PAM and ftp servers write it; in whatever case, behind no other letter.
+PHRASES = (
+    b"session opened for user", b"session closed for user", b"invalid user", b"illegal user", b"authenticating user",
+    b"disconnected from user", b"accepted password for", b"accepted publickey for", b"accepted none for",
+    b"failed password for", b"failed publickey for", b"failed none for", b"postponed publickey for",
+    b"accepted keyboard-interactive/pam for", b"failed keyboard-interactive/pam for",
+    b"postponed keyboard-interactive for", b"accepted gssapi-with-mic for", b"attempts exceeded for",
+    b"authentication failure for", b"authentication attempt for", b"password required for", b"password changed for",
+)  # fmt: skip
+#: What a user's name follows if nothing but a mark stands behind it.
+LAST_PHRASES = (b"for user", b"of user", b"by user", b"to user", b"at user", b"as user", b"from user")
+#: Words that are no name there.
+NO_NAMES = (
+    "user", "users", "invalid", "illegal", "authenticating", "the", "a", "this", "your", "input", "request", "requests",
+    "action", "interaction", "command", "error", "errors", "name", "names", "id", "ids", "agent", "data", "mode",
+    "space", "interface", "session", "sessions", "account", "accounts", "password", "login", "authentication",
+    "experience", "settings", "preferences", "profile", "role", "roles", "group", "groups", "code", "content",
+)  # fmt: skip
+#: What systemd calls its units by: `getty@tty1.service` is no address of mail.
+UNITS = ("service", "socket", "timer", "target", "mount", "slice", "scope", "device")
 #: How the keys of services begin; 20 characters or more, a digit or an upper-case letter among them.
 PREFIXES = (
     b"AKIA", b"ASIA", b"ghp_", b"gho_", b"ghu_", b"ghs_", b"ghr_", b"github_pat_", b"glpat-", b"xoxb-", b"xoxp-",
@@ -154,7 +180,7 @@ def pseudonym(key: bytes, kind: str, value: bytes) -> str:
 def kind_of_name(name: str) -> int | None:
     """Tell what a value is that is called `name`: by all of its words, the last two, or the last."""
     kind = _kind_of_key(name.encode())
-    return TOKEN if kind == LINE else kind
+    return TOKEN if kind == LINE else None if kind == NEVER else kind
 
 
 def has_form(kind: int, value: bytes) -> bool:
@@ -219,6 +245,7 @@ _OCTET = rb"(?:25[0-5]|2[0-4][0-9]|[01]?[0-9]{1,2})"
 _IPV4 = re.compile(rb"(?<![0-9])(?<![0-9]\.)" + _OCTET + rb"(?:\." + _OCTET + rb"){3}(?![0-9])(?!\.[0-9])")
 _COLONS = re.compile(rb"[0-9A-Fa-f:]+")
 _FULL_IPV6 = re.compile(rb"(?:[0-9A-Fa-f]{1,4}:){7,8}[0-9A-Fa-f]{1,5}")
+_OCTETS = re.compile(rb"[0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2})+")
 _SHORT_IPV6 = re.compile(rb"(?:[0-9A-Fa-f]{1,4}(?::[0-9A-Fa-f]{1,4})*)?::(?:(?:[0-9A-Fa-f]{1,4}:)*[0-9A-Fa-f]{1,5})?")
 
 
@@ -246,6 +273,8 @@ def _ips(text: bytes) -> Iterator[Hit]:
         value = text[start:end]
         if not re.search(rb"[0-9]", value):
             continue
+        if _OCTETS.fullmatch(value):
+            continue  # of hardware, eight of them: a world-wide name
         if _FULL_IPV6.fullmatch(value) or (_SHORT_IPV6.fullmatch(value) and 2 <= value.count(b":") <= 8):
             yield Hit(start, end, IP)
 
@@ -275,6 +304,8 @@ def _addresses(text: bytes) -> Iterator[Hit]:
 
 def _is_domain(name: bytes) -> bool:
     label = name.rpartition(b".")[2]
+    if label.lower().decode("latin-1") in UNITS:
+        return False
     return b"." in name and name[0] not in b".-" and len(label) > 1 and label[0] >= 0x41
 
 
@@ -331,6 +362,8 @@ _REST_OF_JWT = re.compile(rb"(?:\.[A-Za-z0-9_\-]+)+")
 _AFTER_SCHEME = re.compile(rb" {1,2}([A-Za-z0-9._~+/=\-]{8,})")
 _BASE64 = re.compile(rb"[A-Za-z0-9+/_\-]+")
 _HEX = re.compile(rb"[0-9a-f]+|[0-9A-F]+")
+_TOLD = re.compile(rb"(?:secret|session|token|password) \Z")
+_MOST_TOLD = 9
 
 
 def _tokens(text: bytes) -> Iterator[Hit]:
@@ -356,7 +389,7 @@ def _random(text: bytes) -> Iterator[Hit]:
         if len(run[0]) < LEAST_RANDOM:
             continue
         if _HEX.fullmatch(run[0]):
-            if len(run[0]) not in DIGEST_LENGTHS:
+            if len(run[0]) not in DIGEST_LENGTHS or _TOLD.search(text, max(run.start() - _MOST_TOLD, 0), run.start()):
                 yield Hit(*run.span(), TOKEN)
         elif _is_random(run[0]):
             padding = re.match(rb"={0,2}", text[run.end() : run.end() + 2])
@@ -382,6 +415,7 @@ MOST_DOUBTFUL = 320
 _KEY = re.compile(rb"[A-Za-z0-9_.\-]+")
 _SEGMENT = re.compile(rb"[A-Z]+[a-z0-9]*|[a-z0-9]+")
 _DELIMITER = re.compile(rb"(?:\\?[\"'])?[ \t]{0,2}(?:=[=>]?|:=?(?![:/]))[ \t]{0,2}")
+_BEFORE_QUOTE = re.compile(rb" (?=[\"'])")
 _OPTION = re.compile(rb"[ \t](?!-)")
 _QUOTED = re.compile(rb"\"((?:[^\"\\]|\\.)*)|'((?:[^'\\]|\\.)*)", re.DOTALL)
 _ANGLED = re.compile(rb"<([^\x00-\x20<>]*)")
@@ -404,15 +438,27 @@ def _is_empty(value: bytes) -> bool:
 
 
 def _keyed(text: bytes) -> Iterator[Hit]:
-    at = 0
+    at = former_start = 0
+    former_end = -1
     while key := _KEY.search(text, at):
-        at = key.end()
+        two_words = text[former_start : key.end()] if text[former_end : key.start()] == b" " else b""
+        (former_start, former_end), at = key.span(), key.end()
         delimiter = _DELIMITER.match(text, at)
         if delimiter is None and key[0].startswith(b"--"):
             delimiter = _OPTION.match(text, at)
-        kind = _kind_of_key(key[0]) if delimiter is not None else None
-        if delimiter is None or kind is None:
+        quoted = _BEFORE_QUOTE.match(text, at) if delimiter is None else None
+        delimiter = delimiter or quoted
+        if delimiter is None:
             continue
+        kind = _kind_of_key(key[0])
+        if two_words and (kind is None or _kind_of_key(two_words) == NEVER):
+            kind = _kind_of_key(two_words)
+        if kind is None or kind == NEVER:
+            continue
+        if quoted and kind != USER and not (kind == TOKEN and key[0][:2].lower() == b"pa"):
+            continue
+        if key[0] == b"PWD" and text[delimiter.end() : delimiter.end() + 1] == b"/":
+            continue  # the working directory
         start, end = _value(text, delimiter.end(), kind)
         kind = TOKEN if kind == LINE else kind
         if has_form(kind, text[start:end]):
@@ -434,6 +480,8 @@ def _value(text: bytes, at: int, kind: int) -> tuple[int, int]:
 
 def _value_within(text: bytes, at: int, most: int, kind: int) -> tuple[int, int]:
     """Take what is in quotes or angle brackets, else what ends with a blank or a mark; nothing from `most` on."""
+    if re.match(rb"\[[\"'\\]", text[at : min(at + 2, most)]):
+        at += 1  # the first of a list
     if found := _ESCAPED.match(text, at, most):
         return found.span(1)
     if found := _QUOTED.match(text, at, most):
@@ -450,4 +498,53 @@ def _value_within(text: bytes, at: int, most: int, kind: int) -> tuple[int, int]
     return at, end
 
 
-_FINDERS: tuple[Callable[[bytes], Iterator[Hit]], ...] = (_ips, _addresses, _tokens, _random, _cards, _keyed)
+# by what stands around it
+
+_NAME = re.compile(rb"[A-Za-z0-9_.\-$]+")
+_PHRASE = re.compile(
+    rb"(?<![A-Za-z])(?:(?P<sure>%b)|%b)\Z"
+    % (b"|".join(map(re.escape, PHRASES)), b"|".join(map(re.escape, LAST_PHRASES))),
+    re.IGNORECASE,
+)
+_LONGEST_PHRASE = max(map(len, PHRASES))
+_OF_SUDO = re.compile(rb" : (?:TTY=|PWD=|command not allowed|user NOT in)")
+_DAY = re.compile(rb" \[[0-9][0-9]/[A-Z]")
+_CURL = re.compile(rb"(?:\A|[\x00-\x20])-u \Z")
+_PASSWORD = re.compile(rb":([^\x00-\x20\"']+)")
+_MARKS = b"(:,;)\r\n"
+
+
+def _users(text: bytes) -> Iterator[Hit]:
+    at = 0
+    while name := _NAME.search(text, at):
+        start, at = name.span()
+        end = start + len(name[0].rstrip(b"."))
+        password = _PASSWORD.match(text, at) if _CURL.search(text[max(start - 4, 0) : start]) else None
+        if password is not None:
+            yield Hit(start, at, USER)
+            yield Hit(*password.span(1), TOKEN)
+            at = password.end()
+        elif _is_name(text[start:end]) and _is_user(text, start, end, at):
+            yield Hit(start, end, USER)
+
+
+def _is_user(text: bytes, start: int, end: int, after: int) -> bool:
+    """Tell whether what stands around a name says that it is a user's; dots at its end are in end .. `after`."""
+    before = text[max(start - 3, 0) : start]
+    if text[end : end + 5] == b"(uid=" or _OF_SUDO.match(text, end):
+        return before == b"" or before.endswith(b" ")
+    if before.endswith(b"'") and text[end : end + 3] == b"'@'":
+        return True
+    if before == b" - " and _DAY.match(text, end):
+        return True
+    if not before.endswith(b" "):
+        return False
+    phrase = _PHRASE.search(text, max(start - 2 - _LONGEST_PHRASE, 0), start - 1)
+    return phrase is not None and (phrase["sure"] is not None or after == len(text) or text[after] in _MARKS)
+
+
+def _is_name(word: bytes) -> bool:
+    return re.search(rb"[A-Za-z0-9_]", word) is not None and word.lower().decode() not in NO_NAMES
+
+
+_FINDERS: tuple[Callable[[bytes], Iterator[Hit]], ...] = (_ips, _addresses, _tokens, _random, _cards, _users, _keyed)
