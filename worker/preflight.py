@@ -1,4 +1,7 @@
-"""Tries both servers before a worker starts, so that a refusal is one line at once and no outage to be waited for."""
+"""Tries both servers before a worker starts, so that a refusal is one line at once and no outage to be waited for.
+
+Tells then where values still stand that events must not hold: whoever redacts them may think that they are gone.
+"""
 
 import structlog
 
@@ -22,3 +25,14 @@ def refuse(settings: Settings) -> None:
             ask(settings.redis, next(iter(settings.sources.values())).scope)
         except StoreUnavailable as exc:
             _log.warning("Redis does not answer; starting without it", error=str(exc))
+
+
+def tell_raw_topics(settings: Settings) -> None:
+    """Log where values stand as they came, if any source redacts them in its events."""
+    if settings.redacting:
+        _log.warning(
+            "values are redacted in events alone: dead letters, and keys and headers of records, go on as they came",
+            sources=list(settings.redacting),
+            dead_letters=settings.output.dead_letter_topic,
+            keys_and_headers=settings.output.topic,
+        )

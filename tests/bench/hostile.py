@@ -96,6 +96,14 @@ _VALUES: Mapping[str, bytes] = {
     "base64": b"aB3/",
     "words of keys": b"userToken",
     "phrases": b"for user ",
+    "sudo": b"a : TTY=",
+    "PAM": b" a(uid=",
+    "web users": b" - a [12/N",
+    "hosts of MySQL": b"'a'@'",
+    "options of curl": b" -u a:",
+    "users in quotes": b"user '",
+    "names with dots": b" a...",
+    "lists": b'user=["',
 }
 #: What such a line may end with, where that is what makes a value none.
 _ENDS: Mapping[str, bytes] = {"keys": b"<", "keys in quotes": b"\\", "local parts": b"@"}

@@ -229,6 +229,7 @@ def test_check_tells_what_is_missing_and_creates_it(kafka: KafkaBroker) -> None:
     assert shown.exit_code == 1
     assert findings["broker"]["text"] == f"1 brokers at {kafka.bootstrap}, Kafka 4.1"
     assert findings[f"source default: topic {topic}"]["text"] == "3 partitions"
+    assert "redaction" not in findings
     assert findings[f"topic {topic}.events"]["verdict"] == "fail"
     assert "create it with 3 partitions" in findings[f"topic {topic}.events"]["advice"]
     shown = _run(kafka, "check", "--create-topics", environment=environment)
@@ -247,6 +248,7 @@ def test_check_finds_an_output_that_does_not_fit(kafka: KafkaBroker) -> None:
         "LOGLOOM_OUTPUT__TOPIC": events,
         "LOGLOOM_OUTPUT__DEAD_LETTER_TOPIC": events + ".dead",
         "LOGLOOM_REDIS__URL": "redis://:hunter2@localhost:1/0",
+        "LOGLOOM_SOURCES__LATER__REDACT": "ip=mask",
         "LOGLOOM_MODEL__PATH": "none",
     }
     shown = _run(kafka, "check", environment=environment)
@@ -258,6 +260,7 @@ def test_check_finds_an_output_that_does_not_fit(kafka: KafkaBroker) -> None:
         f"fail  source default: topic {topic}.missing: not there",
         "warn  source later: pattern no-such-.*: no topic fits",
         "fail  redis: ConnectionError",
+        f"warn  redaction: topic {events}.dead keeps records of later as they came, topic {events} their keys",
     ):
         assert expected in shown.output
 

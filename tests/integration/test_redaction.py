@@ -54,6 +54,7 @@ def test_no_value_reaches_the_events(
             worker.wait_for(len(lines) + 1, seconds=120)  # the first may compile kernels
             assert worker.terminate() == 0
             assert _KEY.decode() not in worker.log
+            assert worker.log.count("values are redacted in events alone") == 1
     values = [record.value for record in place.read(place.events, 2 * len(lines))]
     for value in values:
         assert not [secret for secret in (b"alice", b"bob@", b"10.9.8.7") if secret in value]

@@ -38,6 +38,7 @@ def run(settings: Settings, *, create_topics: bool, load_model: bool) -> Iterato
     except Unreachable as exc:
         yield Finding(subject="broker", verdict="fail", text=str(exc), advice="nothing works without a broker")
     yield from _redis(settings)
+    yield from _redaction(settings)
     yield from _device(settings)
     if load_model:
         yield from _model(settings)
@@ -128,6 +129,17 @@ def _lag(settings: Settings, admin: Admin, read: set[str]) -> Iterator[Finding]:
         records = sum(admin.lag(settings.kafka.group_id, sorted(read)).values())
         text = f"{records:,} records not read yet"
         yield Finding(subject=f"group {settings.kafka.group_id}", verdict="ok", text=text)
+
+
+def _redaction(settings: Settings) -> Iterator[Finding]:
+    if settings.redacting:
+        output = settings.output
+        text = (
+            f"topic {output.dead_letter_topic} keeps records of {', '.join(settings.redacting)} as they came, "
+            f"topic {output.topic} their keys and headers"
+        )
+        advice = "let only those read dead letters who replay them, give that topic a short retention.ms"
+        yield Finding(subject="redaction", verdict="warn", text=text, advice=advice)
 
 
 def _redis(settings: Settings) -> Iterator[Finding]:

@@ -43,7 +43,7 @@ def command(config: Path | None, broker: str | None) -> None:
     from worker.app import run  # noqa: PLC0415  --help must not wait for Faust and torch
     from worker.assembly import assemble  # noqa: PLC0415  the same
     from worker.interpreter import favour_hits  # noqa: PLC0415  the same
-    from worker.preflight import refuse  # noqa: PLC0415  the same
+    from worker.preflight import refuse, tell_raw_topics  # noqa: PLC0415  the same
     from worker.reloading import Reloader  # noqa: PLC0415  the same
 
     logs = _Logs(settings)
@@ -58,6 +58,7 @@ def command(config: Path | None, broker: str | None) -> None:
     for by in asked:
         reloader.ask(by)
     refuse(settings)
+    tell_raw_topics(settings)
     favour_hits()
     code = run(assemble(settings, reloader))
     # Python gives up its own handlers as it ends, and one more signal would end it with another code.

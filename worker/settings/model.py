@@ -464,6 +464,11 @@ class Settings(Group):
         return {kind: way for kind, way in ways.items() if way != "keep"}
 
     @property
+    def redacting(self) -> tuple[str, ...]:
+        """The names of the sources whose events must not hold some values."""
+        return tuple(name for name, source in self.sources.items() if self.redacted(source))
+
+    @property
     def redaction_key(self) -> bytes:
         """The key of the pseudonyms, empty where there is none. Never to be shown."""
         return b"" if self.redact.key is None else self.redact.key.get_secret_value().encode()
