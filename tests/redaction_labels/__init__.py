@@ -46,7 +46,7 @@ class Counts:
 
 def read(part: str) -> list[Labelled]:
     """Read the lines of `dev` or `test`."""
-    lines = (Path(__file__).parent / f"{part}.txt").read_text().splitlines()
+    lines = (Path(__file__).parent / f"{part}.txt").read_text("utf-8").splitlines()
     return [labelled(line) for line in lines if line and not line.startswith("#")]
 
 
