@@ -59,8 +59,8 @@ KEYS: Mapping[str, int] = {
 #: Values that tell nothing of anyone, those that are masked already among them.
 EMPTY_VALUES = (
     *KINDS,
-    "null", "none", "nil", "-", "true", "false", "undefined", "(null", "(none", "yes", "no", "?", "???", "unknown", "***",
-    "n/a", "anonymous", "[filtered]", "[redacted]",
+    "null", "none", "nil", "-", "true", "false", "undefined", "(null", "(none", "yes", "no", "?", "???", "unknown",
+    "***", "n/a", "anonymous", "[filtered]", "[redacted]",
 )  # fmt: skip
 #: What a user's name follows, as sshd, PAM and ftp servers write it; in whatever case, behind no other letter.
 PHRASES = (
