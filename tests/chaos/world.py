@@ -36,19 +36,12 @@ class ProxiedBroker(JavaBroker):
     """A broker with a second listener, whose clients come through a proxy."""
 
     def __init__(self) -> None:
-        super().__init__()
-        inner, outer = free_port(), free_port()
-        settings = self._properties.read_text()
-        for line, more in (
-            ("listeners=", f",PROXIED://localhost:{inner}"),
-            ("advertised.listeners=", f",PROXIED://localhost:{outer}"),
-        ):
-            found = next(known for known in settings.splitlines() if known.startswith(line))
-            settings = settings.replace(f"\n{found}\n", f"\n{found}{more}\n")
-        names = "listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,PROXIED:PLAINTEXT\n"
-        self._properties.write_text(settings + names)
+        super().__init__({"PROXIED": "PLAINTEXT"})
+        inner, outer = int(self.addresses["PROXIED"].rpartition(":")[2]), free_port()
         self.proxy = Proxy(outer, inner)
         self.proxied = f"localhost:{outer}"
+        with self._properties.open("a") as properties:  # of a name's lines the last counts
+            properties.write(f"advertised.listeners=PLAINTEXT://{self.bootstrap},PROXIED://{self.proxied}\n")
 
 
 class SmallDiskBroker(ProxiedBroker):
