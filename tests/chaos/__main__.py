@@ -4,15 +4,14 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from tests.bench.machine import this_machine
 from tests.chaos.checker import Verdict, check, read_dead, read_events, read_lines
 from tests.chaos.faults import FAULTS, Fault
-from tests.chaos.world import SESSION_SECONDS, ProxiedBroker, SmallDiskBroker, new_world
+from tests.chaos.world import SESSION_SECONDS, ProxiedBroker, SmallDiskBroker, new_world, started
 from tests.kafka_broker import wait_until
 
 DELIVERIES = ("at-least-once", "exactly-once")
@@ -162,18 +161,6 @@ def attempt(
             return run(own, fault, delivery=delivery, seed=seed, lines=lines, rate=rate)
     except Exception as exc:  # noqa: BLE001 - whatever it is, it is what came of the fault
         return Broken(fault=fault.name, delivery=delivery, error=str(exc) or repr(exc))
-
-
-@contextmanager
-def started(broker: ProxiedBroker) -> Iterator[ProxiedBroker]:
-    """Run a broker and its proxy."""
-    try:
-        broker.start()
-        broker.proxy.start()
-        yield broker
-    finally:
-        broker.proxy.stop()
-        broker.stop()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

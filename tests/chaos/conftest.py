@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.chaos.world import ProxiedBroker
+from tests.chaos.world import ProxiedBroker, started
 from tests.kafka_broker import JavaBroker, KafkaBroker
 
 
@@ -25,11 +25,5 @@ def broker(kafka: KafkaBroker) -> Iterator[ProxiedBroker]:
     """Give a broker of one's own, to be killed; skip where only somebody else's can be had."""
     if not isinstance(kafka, JavaBroker):
         pytest.skip("faults need a broker on this machine's Java")
-    broker = ProxiedBroker()
-    try:
-        broker.start()
-        broker.proxy.start()
+    with started(ProxiedBroker()) as broker:
         yield broker
-    finally:
-        broker.proxy.stop()
-        broker.stop()

@@ -20,7 +20,7 @@ import psutil
 from tests.bench.machine import this_machine
 from tests.chaos.checker import Verdict, check, read_dead, read_events, read_lines
 from tests.chaos.faults import broker_cut, broker_slow, redis_flushed, redis_frozen, redis_full, redis_killed
-from tests.chaos.world import ProxiedBroker, World, new_world
+from tests.chaos.world import ProxiedBroker, World, new_world, started
 from tests.kafka_broker import wait_until
 
 _FAULTS = (broker_cut, redis_frozen, broker_slow, redis_killed, redis_full, redis_flushed)
@@ -119,8 +119,7 @@ def soak(
                 world.pause(max(min(begun + 60, ends) - time.monotonic(), 0))
         feeder.stop()
         world.catch_up(world.written())
-        exits = [code for slot in world.slots for code in slot.exits]
-        unaccounted = world.unaccounted()
+        exits, unaccounted = world.exits(), world.unaccounted()
     finally:
         world.end()
     verdict = check(
@@ -167,16 +166,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--json", type=Path, help="write machine, figures and samples there")
     parser.add_argument("--png", type=Path, help="draw them there")
     options = parser.parse_args(arguments)
-    broker = ProxiedBroker()
-    try:
-        broker.start()
-        broker.proxy.start()
+    with started(ProxiedBroker()) as broker:
         verdict, held, exits = soak(
             broker, delivery=options.delivery, seed=options.seed, minutes=options.minutes, rate=options.rate
         )
-    finally:
-        broker.proxy.stop()
-        broker.stop()
     told = {"verdict": verdict.as_dict(), "exits": exits, "workers": [worker.as_dict() for worker in held.values()]}
     print(json.dumps(told, indent=1))  # noqa: T201 - a command's output
     if options.json:

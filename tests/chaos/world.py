@@ -86,6 +86,20 @@ class SmallDiskBroker(ProxiedBroker):
         return Path(f"/proc/{self._holder.pid}/root{self._disk}/ballast")
 
 
+@contextmanager
+def started(broker: ProxiedBroker) -> Iterator[ProxiedBroker]:
+    """Run a broker and its proxy."""
+    try:
+        broker.start()
+        broker.proxy.start()
+        try:
+            yield broker
+        finally:
+            broker.proxy.stop()
+    finally:
+        broker.stop()
+
+
 def why_no_small_disk() -> str | None:
     """Tell why no `SmallDiskBroker` can be had here."""
     with tempfile.TemporaryDirectory() as folder:
