@@ -68,17 +68,14 @@ class WorkerProcess:
         return totals
 
     def accounted(self) -> int:
-        """Add up the raw logs that became something."""
-        metrics = self.metrics()
-        names = ("events", "joined", "dead_letters", "tombstones")
-        return sum(metrics[f"logloom_{name}_total"] for name in names) - metrics["logloom_unpacked_total"]
+        """Return how many of the records that it read have become something."""
+        return _accounted(self.metrics())
 
     def unaccounted(self) -> int:
-        """Subtract from the raw logs that were read those that became something, and those in flight."""
+        """Return how many of the records that it read neither became something nor are still to."""
         metrics = self.metrics()
-        names = ("events", "joined", "dead_letters", "tombstones", "returned")
-        done = sum(metrics[f"logloom_{name}_total"] for name in names) + metrics["logloom_records_in_flight"]
-        return metrics["logloom_records_total"] + metrics["logloom_unpacked_total"] - done
+        unfinished = metrics["logloom_returned_total"] + metrics["logloom_records_in_flight"]
+        return metrics["logloom_records_total"] - _accounted(metrics) - unfinished
 
     def wait_until_ready(self) -> None:
         """Wait until it has its partitions."""
@@ -114,6 +111,11 @@ class WorkerProcess:
         """End it, however it stands, and remove its log."""
         self.kill()
         self._log.close()
+
+
+def _accounted(metrics: Counter[str]) -> int:
+    names = ("events", "joined", "dead_letters", "tombstones")
+    return sum(metrics[f"logloom_{name}_total"] for name in names) - metrics["logloom_unpacked_total"]
 
 
 def environment(
