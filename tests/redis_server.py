@@ -163,6 +163,16 @@ def redis_server() -> Iterator[RedisServer | ForeignRedis]:
 
 
 @pytest.fixture
+def empty_redis(redis_server: RedisServer | ForeignRedis) -> Iterator[RedisServer | ForeignRedis]:
+    """Give the Redis that runs all session with nothing in it, and leave nothing there."""
+    with redis_server.client() as client:
+        client.flushall()
+    yield redis_server
+    with redis_server.client() as client:
+        client.flushall()
+
+
+@pytest.fixture
 def breakable_redis() -> Iterator[RedisServer]:
     """Give a Redis of the test's own, to be stopped and frozen; skip where none can be started."""
     try:

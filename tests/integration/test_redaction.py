@@ -1,6 +1,5 @@
 """Redaction in a whole worker, on a real Apache Kafka and a real Redis: nothing redacted is in what it writes."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,14 +16,10 @@ _KEY = b"0123456789abcdef"
 
 
 @pytest.fixture
-def templates(redis_server: RedisServer | ForeignRedis) -> Iterator[RedisServer | ForeignRedis]:
+def templates(empty_redis: RedisServer | ForeignRedis) -> RedisServer | ForeignRedis:
     """Give a Redis that holds templates that were learned without redaction."""
-    with redis_server.client() as client:
-        client.flushall()
-    fill(redis_server, "user=<*> from <*>", "mailed bob@example.com in <*> ms")
-    yield redis_server
-    with redis_server.client() as client:
-        client.flushall()
+    fill(empty_redis, "user=<*> from <*>", "mailed bob@example.com in <*> ms")
+    return empty_redis
 
 
 @pytest.mark.parametrize("form", ["json", "msgpack"])

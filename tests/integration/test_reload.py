@@ -2,7 +2,7 @@
 
 import json
 import signal
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import groupby
@@ -123,16 +123,6 @@ def has_done(worker: WorkerProcess, reloads: int) -> bool:
 
 
 @pytest.fixture
-def redis(redis_server: RedisServer | ForeignRedis) -> Iterator[RedisServer | ForeignRedis]:
-    """Give an empty Redis."""
-    with redis_server.client() as client:
-        client.flushall()
-    yield redis_server
-    with redis_server.client() as client:
-        client.flushall()
-
-
-@pytest.fixture
 def checkpoints(tmp_path: Path) -> Mapping[str, Path]:
     """Give two checkpoints."""
     return {name: checkpoint(tmp_path / name, seed=seed, prompts=("p", "q")) for seed, name in enumerate("ab", 1)}
@@ -162,13 +152,13 @@ def place_of(kafka: KafkaBroker, folder: Path, *, delivery: str = "at-least-once
 @pytest.mark.parametrize("delivery", DELIVERIES)
 def test_each_batch_is_parsed_by_one_state(
     kafka: KafkaBroker,
-    redis: RedisServer | ForeignRedis,
+    empty_redis: RedisServer | ForeignRedis,
     checkpoints: Mapping[str, Path],
     tmp_path: Path,
     delivery: str,
 ) -> None:
     """Checkpoint, prompt and settings change under load; each line becomes an event once, in order, traces whole."""
-    place = place_of(kafka, tmp_path, delivery=delivery, REDIS__URL=redis.url)
+    place = place_of(kafka, tmp_path, delivery=delivery, REDIS__URL=empty_redis.url)
     a, b = checkpoints["a"], checkpoints["b"]
     place.set(a)
     place.versions.append(checkpoint_version(a))
@@ -189,12 +179,12 @@ def test_each_batch_is_parsed_by_one_state(
 
 
 def test_a_call_in_redis_reaches_every_worker(
-    kafka: KafkaBroker, redis: RedisServer | ForeignRedis, checkpoints: Mapping[str, Path], tmp_path: Path
+    kafka: KafkaBroker, empty_redis: RedisServer | ForeignRedis, checkpoints: Mapping[str, Path], tmp_path: Path
 ) -> None:
     """`logloom reload` has all workers, or those of a scope, read their files anew; a scope that nobody has is told."""
-    place = place_of(kafka, tmp_path, REDIS__URL=redis.url)
+    place = place_of(kafka, tmp_path, REDIS__URL=empty_redis.url)
     place.set(checkpoints["a"])
-    named = {"LOGLOOM_REDIS__URL": redis.url}
+    named = {"LOGLOOM_REDIS__URL": empty_redis.url}
 
     def call(*options: str) -> tuple[int, str]:
         result = CliRunner().invoke(cli, ["reload", "--config", str(place.file), *options], env=named)
@@ -219,13 +209,13 @@ def test_a_call_in_redis_reaches_every_worker(
 @pytest.mark.parametrize("delivery", DELIVERIES)
 def test_signals_come_at_any_time(
     kafka: KafkaBroker,
-    redis: RedisServer | ForeignRedis,
+    empty_redis: RedisServer | ForeignRedis,
     checkpoints: Mapping[str, Path],
     tmp_path: Path,
     delivery: str,
 ) -> None:
     """During a start, a rebalance and a stop too, many at once: each line becomes an event once, in order."""
-    place = place_of(kafka, tmp_path, delivery=delivery, REDIS__URL=redis.url)
+    place = place_of(kafka, tmp_path, delivery=delivery, REDIS__URL=empty_redis.url)
     place.set(checkpoints["a"])
     place.versions.append(checkpoint_version(checkpoints["a"]))
     with running(place.environment, is_ready=False) as one:

@@ -4,7 +4,6 @@ import json
 import random
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -84,16 +83,6 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "run" / "checkpoint"
 
 
-@pytest.fixture
-def redis(redis_server: RedisServer | ForeignRedis) -> Iterator[RedisServer | ForeignRedis]:
-    """Give an empty Redis."""
-    with redis_server.client() as client:
-        client.flushall()
-    yield redis_server
-    with redis_server.client() as client:
-        client.flushall()
-
-
 def settings(kafka: KafkaBroker, checkpoint: Path, redis: RedisServer | ForeignRedis, prompt: str) -> dict[str, str]:
     """Make the settings of a worker that reads one source under a prompt."""
     raw, events, dead = (kafka.new_topic(name, 1) for name in ("raw", "events", "dead"))
@@ -116,10 +105,10 @@ def settings(kafka: KafkaBroker, checkpoint: Path, redis: RedisServer | ForeignR
 
 
 def test_labelled_kinds_get_their_labels(
-    kafka: KafkaBroker, redis: RedisServer | ForeignRedis, checkpoint: Path
+    kafka: KafkaBroker, empty_redis: RedisServer | ForeignRedis, checkpoint: Path
 ) -> None:
     """Every line of a labelled kind becomes an event with the labelled template, and the event names the prompt."""
-    chosen = settings(kafka, checkpoint, redis, NAME)
+    chosen = settings(kafka, checkpoint, empty_redis, NAME)
     with producer(Kafka(bootstrap_servers=(kafka.bootstrap,)), linger_ms=5) as opened:
         for message, _ in LOG:
             opened.send(chosen["LOGLOOM_SOURCES__quay__TOPICS"], message.encode())
@@ -136,9 +125,9 @@ def test_labelled_kinds_get_their_labels(
 
 
 def test_a_prompt_that_is_not_there_is_refused_at_start(
-    kafka: KafkaBroker, redis: RedisServer | ForeignRedis, checkpoint: Path
+    kafka: KafkaBroker, empty_redis: RedisServer | ForeignRedis, checkpoint: Path
 ) -> None:
     """The worker ends with 1, and says which prompts the checkpoint has."""
-    with running(settings(kafka, checkpoint, redis, "harbor"), is_ready=False) as worker:
+    with running(settings(kafka, checkpoint, empty_redis, "harbor"), is_ready=False) as worker:
         assert worker.process.wait(90) == 1
         assert "has no prompt 'harbor'; it has harbour" in worker.log.replace("\\'", "'")

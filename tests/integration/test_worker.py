@@ -9,7 +9,7 @@ import random
 import signal
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -148,14 +148,10 @@ def stored(redis: RedisServer | ForeignRedis, *, version: str = NO_MODEL) -> lis
 
 
 @pytest.fixture
-def templates(redis_server: RedisServer | ForeignRedis) -> Iterator[RedisServer | ForeignRedis]:
+def templates(empty_redis: RedisServer | ForeignRedis) -> RedisServer | ForeignRedis:
     """Give a Redis that holds some templates for the source `default`, and nothing else."""
-    with redis_server.client() as client:
-        client.flushall()
-    fill(redis_server, "took <*> ms", "record <*> of <*>", "blob <*>", "failed <*>", spacious=("failed <*>",))
-    yield redis_server
-    with redis_server.client() as client:
-        client.flushall()
+    fill(empty_redis, "took <*> ms", "record <*> of <*>", "blob <*>", "failed <*>", spacious=("failed <*>",))
+    return empty_redis
 
 
 ODD = [
@@ -292,13 +288,11 @@ def model_calls(worker: WorkerProcess) -> int:
 
 
 @needs_weights
-def test_workers_share_what_they_learn(place: Place, redis_server: RedisServer | ForeignRedis) -> None:
+def test_workers_share_what_they_learn(place: Place, empty_redis: RedisServer | ForeignRedis) -> None:
     """What one worker learns the other hits; both missing the same message at once end with one template."""
-    with redis_server.client() as client:
-        client.flushall()
     version = checkpoint_version(BASE)
     settings = place.settings(
-        redis=redis_server.url, MULTILINE__ENABLED="false", MODEL__DEVICE="cpu", REDIS__TIMEOUT_SECONDS="10"
+        redis=empty_redis.url, MULTILINE__ENABLED="false", MODEL__DEVICE="cpu", REDIS__TIMEOUT_SECONDS="10"
     )
     with running(settings) as one, running(settings) as other:
         workers = (one, other)
@@ -324,11 +318,11 @@ def test_workers_share_what_they_learn(place: Place, redis_server: RedisServer |
         place.send([b"user 4711 logged in after 12 attempts"], partition=0)
         until(sent + 1)
         asked = [model_calls(worker) for worker in workers]
-        version_templates = stored(redis_server, version=version)
+        version_templates = stored(empty_redis, version=version)
         place.send([b"user 4712 logged in after 13 attempts"], partition=1)
         until(sent + 2)
         assert [model_calls(worker) for worker in workers] == asked
-        assert stored(redis_server, version=version) == version_templates
+        assert stored(empty_redis, version=version) == version_templates
         # At the same time.
         for partition in range(2):
             place.send([b"Deleted segment 00017 of log orders-3 in 5 ms"], partition=partition)
@@ -339,7 +333,7 @@ def test_workers_share_what_they_learn(place: Place, redis_server: RedisServer |
         event["attributes"]["log.record.template.id"] for event in events if event["body"].startswith("Deleted segment")
     }
     assert len(ids) == 1
-    assert sum(text.startswith("Deleted segment") for text in stored(redis_server, version=version)) == 1
+    assert sum(text.startswith("Deleted segment") for text in stored(empty_redis, version=version)) == 1
 
 
 @needs_weights
