@@ -128,40 +128,40 @@ def checkpoints(tmp_path: Path) -> Mapping[str, Path]:
     return {name: checkpoint(tmp_path / name, seed=seed, prompts=("p", "q")) for seed, name in enumerate("ab", 1)}
 
 
-def place_of(kafka: KafkaBroker, folder: Path, *, delivery: str = "at-least-once", **more: str) -> Place:
-    """Make topics and a feeder of steady load."""
+@pytest.fixture(params=DELIVERIES)
+def place(
+    request: pytest.FixtureRequest,
+    kafka: KafkaBroker,
+    empty_redis: RedisServer | ForeignRedis,
+    checkpoints: Mapping[str, Path],
+    tmp_path: Path,
+) -> Place:
+    """Give topics, a feeder of steady load, and settings with the first checkpoint, once for each mode of delivery."""
     raw, dead = kafka.new_topic("raw", PARTITIONS), kafka.new_topic("dead", 1)
     events = kafka.new_topic("events", PARTITIONS)
-    file = folder / "logloom.toml"
+    file = tmp_path / "logloom.toml"
     settings = environment(
         kafka,
         topics=None,
         events=events,
         dead=dead,
         group=f"group-{raw}",
+        redis=empty_redis.url,
         CONFIG=str(file),
-        KAFKA__DELIVERY=delivery,
+        KAFKA__DELIVERY=request.param,
         # Longer than any pause of the feeder's: else lines come too late for their trace.
         MULTILINE__SECONDS="12",
-        **more,
     )
     feeder = Feeder(kafka.bootstrap, raw, partitions=PARTITIONS, rate=1_000, seed=3)
-    return Place(kafka=kafka, raw=raw, events=events, dead=dead, file=file, environment=settings, feeder=feeder)
+    place = Place(kafka=kafka, raw=raw, events=events, dead=dead, file=file, environment=settings, feeder=feeder)
+    place.set(checkpoints["a"])
+    place.versions.append(checkpoint_version(checkpoints["a"]))
+    return place
 
 
-@pytest.mark.parametrize("delivery", DELIVERIES)
-def test_each_batch_is_parsed_by_one_state(
-    kafka: KafkaBroker,
-    empty_redis: RedisServer | ForeignRedis,
-    checkpoints: Mapping[str, Path],
-    tmp_path: Path,
-    delivery: str,
-) -> None:
+def test_each_batch_is_parsed_by_one_state(place: Place, checkpoints: Mapping[str, Path]) -> None:
     """Checkpoint, prompt and settings change under load; each line becomes an event once, in order, traces whole."""
-    place = place_of(kafka, tmp_path, delivery=delivery, REDIS__URL=empty_redis.url)
     a, b = checkpoints["a"], checkpoints["b"]
-    place.set(a)
-    place.versions.append(checkpoint_version(a))
     with running(place.environment) as worker:
         place.feeder.start()
         worker.wait_for(500)
@@ -178,13 +178,10 @@ def test_each_batch_is_parsed_by_one_state(
         place.check(worker)
 
 
-def test_a_call_in_redis_reaches_every_worker(
-    kafka: KafkaBroker, empty_redis: RedisServer | ForeignRedis, checkpoints: Mapping[str, Path], tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("place", ["at-least-once"], indirect=True)
+def test_a_call_in_redis_reaches_every_worker(place: Place, checkpoints: Mapping[str, Path]) -> None:
     """`logloom reload` has all workers, or those of a scope, read their files anew; a scope that nobody has is told."""
-    place = place_of(kafka, tmp_path, REDIS__URL=empty_redis.url)
-    place.set(checkpoints["a"])
-    named = {"LOGLOOM_REDIS__URL": empty_redis.url}
+    named = {"LOGLOOM_REDIS__URL": place.environment["LOGLOOM_REDIS__URL"]}
 
     def call(*options: str) -> tuple[int, str]:
         result = CliRunner().invoke(cli, ["reload", "--config", str(place.file), *options], env=named)
@@ -206,18 +203,8 @@ def test_a_call_in_redis_reaches_every_worker(
         assert (one.terminate(), other.terminate()) == (0, 0)
 
 
-@pytest.mark.parametrize("delivery", DELIVERIES)
-def test_signals_come_at_any_time(
-    kafka: KafkaBroker,
-    empty_redis: RedisServer | ForeignRedis,
-    checkpoints: Mapping[str, Path],
-    tmp_path: Path,
-    delivery: str,
-) -> None:
+def test_signals_come_at_any_time(place: Place) -> None:
     """During a start, a rebalance and a stop too, many at once: each line becomes an event once, in order."""
-    place = place_of(kafka, tmp_path, delivery=delivery, REDIS__URL=empty_redis.url)
-    place.set(checkpoints["a"])
-    place.versions.append(checkpoint_version(checkpoints["a"]))
     with running(place.environment, is_ready=False) as one:
         one.wait(lambda: "serving /metrics" in one.log, what="a start")
         for _ in range(20):
