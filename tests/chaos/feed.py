@@ -9,10 +9,15 @@ from collections.abc import Iterator
 from kafka import KafkaProducer
 from kafka.errors import KafkaError
 
+from worker.parsing.templates import Template
+
 KEYS = [b"shop-%d" % number for number in range(6)]
-#: What the worker's templates must match; a trace goes on into the parameter's white space.
-TEMPLATES = ("took <*> ms", "error failed <*>", "\tat shop.Cart.pay(Cart.java:<*>)")
-SPACIOUS = TEMPLATES[1:]
+#: What matches the lines; a trace goes on into the parameter's white space.
+TEMPLATES = (
+    Template.from_text("took <*> ms"),
+    Template.from_text("error failed <*>", spacious=[0]),
+    Template.from_text("\tat shop.Cart.pay(Cart.java:<*>)", spacious=[0]),
+)
 _TRACE_LINES = 3
 #: What lines are made of that no template knows yet.
 WORDS = (

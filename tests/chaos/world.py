@@ -15,13 +15,12 @@ from pathlib import Path
 from kafka import KafkaAdminClient
 
 from tests.chaos.checker import Line
-from tests.chaos.feed import SPACIOUS, TEMPLATES, Feeder
+from tests.chaos.feed import TEMPLATES, Feeder
 from tests.chaos.proxy import Proxy
 from tests.integration.worker_process import WorkerProcess, environment
 from tests.kafka_broker import JavaBroker, NoBroker, free_port, wait_until
 from tests.redis_server import RedisServer, start_redis
 from worker.cache.store import TemplateStore
-from worker.parsing.templates import Template
 
 #: Silence after which the group goes on without a worker.
 SESSION_SECONDS = 6
@@ -402,8 +401,7 @@ def fill(redis: RedisServer) -> None:
     async def publish() -> None:
         store = TemplateStore.connect(redis.url, parser_version="none")
         await store.load("default")
-        made = [Template.from_text(text, spacious=[0] if text in SPACIOUS else []) for text in TEMPLATES]
-        await store.publish("default", [(template, number) for number, template in enumerate(made, 1)])
+        await store.publish("default", [(template, number) for number, template in enumerate(TEMPLATES, 1)])
         await store.close()
 
     asyncio.run(publish())

@@ -15,7 +15,7 @@ from kafka import KafkaConsumer
 from kafka import TopicPartition as KafkaPartition
 
 from tests.chaos.checker import check, read_dead, read_events, read_lines
-from tests.chaos.feed import SPACIOUS, TEMPLATES, Feeder
+from tests.chaos.feed import TEMPLATES, Feeder
 from tests.integration.worker_process import WorkerProcess, environment, running
 from tests.kafka_broker import KafkaBroker, wait_until
 from tests.parsing.checkpoints import write_small
@@ -33,12 +33,11 @@ DELIVERIES = ("at-least-once", "exactly-once")
 
 def checkpoint(folder: Path, *, seed: int, prompts: Sequence[str] = ()) -> Path:
     """Write a checkpoint that knows the feeder's templates, under no prompt and under each of `prompts`."""
-    known = [Template.from_text(text, spacious=[0] if text in SPACIOUS else []) for text in TEMPLATES]
     write_small(folder, seed=seed)
-    write_known(folder / KNOWN, known)
+    write_known(folder / KNOWN, TEMPLATES)
     for number, prompt in enumerate(prompts):
         # Prompts of other content have other versions.
-        write_known(prompt_folder(folder, prompt) / KNOWN, [*known, Template.from_text(f"prompt {number} <*>")])
+        write_known(prompt_folder(folder, prompt) / KNOWN, [*TEMPLATES, Template.from_text(f"prompt {number} <*>")])
     return folder
 
 
