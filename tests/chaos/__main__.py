@@ -12,9 +12,9 @@ from tests.bench.machine import this_machine
 from tests.chaos.checker import Verdict, check, read_dead, read_events, read_lines
 from tests.chaos.faults import FAULTS, Fault
 from tests.chaos.world import SESSION_SECONDS, ProxiedBroker, SmallDiskBroker, new_world, started
+from tests.integration.worker_process import DELIVERIES
 from tests.kafka_broker import wait_until
 
-DELIVERIES = ("at-least-once", "exactly-once")
 #: Longest that the group may take, beside the session, to come back to where it would be.
 RECOVERY_SECONDS = 10.0
 

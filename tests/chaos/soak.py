@@ -21,6 +21,7 @@ from tests.bench.machine import this_machine
 from tests.chaos.checker import Verdict, check, read_dead, read_events, read_lines
 from tests.chaos.faults import broker_cut, broker_slow, redis_flushed, redis_frozen, redis_full, redis_killed
 from tests.chaos.world import ProxiedBroker, World, new_world, started
+from tests.integration.worker_process import DELIVERIES
 from tests.kafka_broker import wait_until
 
 _FAULTS = (broker_cut, redis_frozen, broker_slow, redis_killed, redis_full, redis_flushed)
@@ -161,7 +162,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos.soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--rate", type=float, default=500, help="lines a second")
-    parser.add_argument("--delivery", choices=("at-least-once", "exactly-once"), default="exactly-once")
+    parser.add_argument("--delivery", choices=DELIVERIES, default="exactly-once")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--json", type=Path, help="write machine, figures and samples there")
     parser.add_argument("--png", type=Path, help="draw them there")

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from kafka import KafkaAdminClient
 
-from tests.integration.faulty_worker import VARIABLE
+from tests.integration import faulty_worker
 from tests.integration.test_worker import Place, fill, needs_weights, place
-from tests.integration.worker_process import running
+from tests.integration.worker_process import DELIVERIES, running
 from tests.kafka_broker import KafkaBroker
 from tests.redis_server import ForeignRedis, RedisServer
 
@@ -15,10 +15,8 @@ __all__ = ["place"]
 
 pytestmark = [pytest.mark.kafka, pytest.mark.redis, pytest.mark.slow, pytest.mark.timeout(280)]
 
-DELIVERIES = ("at-least-once", "exactly-once")
 #: A session longer than any test: a member that is gone has left.
 SESSION = {"KAFKA__SESSION_TIMEOUT_MS": "300000", "KAFKA__REQUEST_TIMEOUT_MS": "30000"}
-_FAULTY = "tests.integration.faulty_worker"
 
 
 def members(kafka: KafkaBroker, group: str) -> list[str | None]:
@@ -59,8 +57,8 @@ def test_a_worker_that_fails_during_a_rebalance_leaves(place: Place, tmp_path: P
     control = tmp_path / "model"
     control.write_text("hang")
     settings = place.settings(KAFKA__DELIVERY=delivery, **SESSION)
-    failing = {**settings, VARIABLE: str(control), "LOGLOOM_MODEL__TIMEOUT_SECONDS": "20"}
-    with running(failing, module=_FAULTY) as worker:
+    failing = {**settings, faulty_worker.VARIABLE: str(control), "LOGLOOM_MODEL__TIMEOUT_SECONDS": "20"}
+    with running(failing, module=faulty_worker.__name__) as worker:
         place.send([b"red spoon folded 3 napkins"], partition=1)
         worker.wait(lambda: worker.metrics()["logloom_batches_in_flight"] > 0, what="a batch in flight")
         with running(settings, is_ready=False) as other:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.integration.faulty_worker import VARIABLE
+from tests.integration import faulty_worker
 from tests.integration.test_worker import Place, needs_weights, place
 from tests.integration.worker_process import running
 
@@ -12,7 +12,6 @@ __all__ = ["place"]
 
 pytestmark = [pytest.mark.kafka, pytest.mark.slow, pytest.mark.timeout(280), needs_weights]
 
-_FAULTY = "tests.integration.faulty_worker"
 #: Messages of kinds that no known template is like.
 _LINES = [b"%s spoon folded %d napkins" % (word, number) for number, word in enumerate((b"red", b"blue", b"green"), 3)]
 
@@ -21,8 +20,8 @@ def test_one_message_that_the_model_fails_at_stops_nobody(place: Place, tmp_path
     """It is a dead letter that says why; the others become events, in halves where the device lacks memory."""
     control = tmp_path / "model"
     control.write_text("poisoned fork")
-    settings = {**place.settings(), VARIABLE: str(control)}
-    with running(settings, module=_FAULTY) as worker:
+    settings = {**place.settings(), faulty_worker.VARIABLE: str(control)}
+    with running(settings, module=faulty_worker.__name__) as worker:
         place.send([*_LINES, b"a fork is bent"])
         worker.wait_for(4)
         (letter,) = place.read(place.dead, 1)
@@ -49,13 +48,13 @@ def test_a_model_that_fails_at_everything_stops_the_process(
     control = tmp_path / "model"
     control.write_text(fault)
     more = {"MODEL__TIMEOUT_SECONDS": "2", "KAFKA__DELIVERY": "exactly-once"}
-    settings = {**place.settings(**more), VARIABLE: str(control)}
+    settings = {**place.settings(**more), faulty_worker.VARIABLE: str(control)}
     place.send(_LINES)
-    with running(settings, module=_FAULTY, is_ready=False) as worker:
+    with running(settings, module=faulty_worker.__name__, is_ready=False) as worker:
         assert worker.process.wait(120) == 1
         assert said in worker.log
     assert place.committed() == 0
     control.write_text("")
-    with running(settings, module=_FAULTY) as worker:
+    with running(settings, module=faulty_worker.__name__) as worker:
         worker.wait_for(3)
     assert place.bodies(3) == sorted(line.decode() for line in _LINES)

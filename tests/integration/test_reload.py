@@ -16,7 +16,7 @@ from kafka import TopicPartition as KafkaPartition
 
 from tests.chaos.checker import check, read_dead, read_events, read_lines
 from tests.chaos.feed import TEMPLATES, Feeder
-from tests.integration.worker_process import WorkerProcess, environment, running
+from tests.integration.worker_process import DELIVERIES, WorkerProcess, environment, running
 from tests.kafka_broker import KafkaBroker, wait_until
 from tests.parsing.checkpoints import write_small
 from tests.redis_server import ForeignRedis, RedisServer
@@ -28,7 +28,6 @@ from worker.parsing.templates import Template
 pytestmark = [pytest.mark.kafka, pytest.mark.redis, pytest.mark.slow, pytest.mark.timeout(280)]
 
 PARTITIONS = 3
-DELIVERIES = ("at-least-once", "exactly-once")
 
 
 def checkpoint(folder: Path, *, seed: int, prompts: Sequence[str] = ()) -> Path:

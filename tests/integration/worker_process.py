@@ -14,6 +14,7 @@ from pathlib import Path
 
 from tests.kafka_broker import KafkaBroker, free_port, terminate, wait_until
 
+DELIVERIES = ("at-least-once", "exactly-once")
 _START_SECONDS = 90.0
 _SAMPLE = re.compile(r"(logloom_\w+?)(?:\{(.*)\})? ([0-9.eE+-]+)$")
 
