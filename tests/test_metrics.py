@@ -214,7 +214,7 @@ def test_a_flood_makes_no_more_series_than_settings_allow() -> None:
             metrics.produced(source, events=1, size_bytes=1, joined=1, latency_seconds=np.array([float(number)]))
             metrics.dead(source, REASONS[number % len(REASONS)])
             metrics.returned(source, 1)
-            metrics.records_in_flight(source, number)
+            metrics.records_in_flight(source, more=number)
         metrics.micro_batch(rows=number, tokens=number, seconds=number)
         metrics.device_memory(f"cuda:{number}", allocated=1, reserved=2, size=3)
         metrics.describe_build(parser=f"parser-{number}")

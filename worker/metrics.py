@@ -79,7 +79,11 @@ class _ModelMetrics:
 
 
 class Metrics:
-    """All metrics of one worker."""
+    """All metrics of one worker.
+
+    At every moment the records of a source add up: read + unpacked = events + joined + dead letters + tombstones +
+    returned + in flight, lines that wait for more among the last.
+    """
 
     def __init__(
         self,
@@ -279,9 +283,9 @@ class Metrics:
         """Set how many tasks the event loop has."""
         self._tasks.set(count)
 
-    def records_in_flight(self, source: str, raw_logs: int) -> None:
-        """Set how many raw logs of a source are being worked on."""
-        self._records_in_flight.labels(source).set(raw_logs)
+    def records_in_flight(self, source: str, *, more: int) -> None:
+        """Count `more` raw logs of a source that are being worked on, or fewer where it is negative."""
+        self._records_in_flight.labels(source).inc(more)
 
     def transaction(self, outcome: str) -> None:
         """Count a transaction that ended; `outcome` is one of TRANSACTIONS."""

@@ -171,27 +171,6 @@ class Parts:
     max_wait_seconds: float = 1.0
 
 
-@dataclass(slots=True, kw_only=True)
-class RecordCounts:
-    """What became of the records of one source.
-
-    read + unpacked = in events + dead + tombstones + returned + in flight, lines that wait for more among the last.
-    """
-
-    read: int = 0
-    #: Raw logs beside the first of their envelope.
-    unpacked: int = 0
-    #: Events that the broker acknowledged, and the raw logs that they stand for: lines that were joined are several.
-    events: int = 0
-    records_in_events: int = 0
-    #: Dead letters that the broker acknowledged.
-    dead: int = 0
-    #: Records without a raw log: a null value, or an envelope with nothing in it.
-    tombstones: int = 0
-    #: Raw logs that were not finished when their partition went away: lines that waited for more.
-    returned: int = 0
-
-
 class _Open(NamedTuple):
     """A batch that is not wholly acknowledged."""
 
@@ -238,7 +217,6 @@ class Pipeline:
     ) -> None:
         """Process with `parts`; `fail` stops the process."""
         self.name = parts.path.name
-        self.counts = RecordCounts()
         self._parts = parts
         self._outlet = outlet
         self._metrics = metrics
@@ -300,8 +278,6 @@ class Pipeline:
     def _count_reopened(self, partition: TopicPartition, progress: _Progress, more: int) -> None:
         """Count `more` raw logs in records that were counted before; where there are fewer, the others go back."""
         unpacked, returned = max(more, 0), max(-more, 0)
-        self.counts.unpacked += unpacked
-        self.counts.returned += returned
         self._count_in_flight(progress, more)
         self._metrics.reopened(self.name, partition.topic, unpacked=unpacked)
         self._metrics.returned(self.name, returned)
@@ -310,11 +286,6 @@ class Pipeline:
     def batches_in_flight(self) -> int:
         """Batches that are not wholly acknowledged."""
         return sum(len(progress.open) for progress in self._progress.values())
-
-    @property
-    def records_in_flight(self) -> int:
-        """Raw logs that were read and are neither in an acknowledged event nor dead."""
-        return sum(progress.raw_logs for progress in self._progress.values())
 
     async def drain(self, partitions: frozenset[TopicPartition]) -> None:
         """Return when nothing of `partitions` is in flight and nothing waits to be joined."""
@@ -330,14 +301,13 @@ class Pipeline:
             if progress.settled is not None:
                 await progress.settled
             progress.parts.joiner.forget(partition)
-            self.counts.returned += progress.raw_logs
             self._metrics.returned(self.name, progress.raw_logs)
             self._count_in_flight(progress, -progress.raw_logs)
             del self._progress[partition]
 
     def _count_in_flight(self, progress: _Progress, raw_logs: int) -> None:
         progress.raw_logs += raw_logs
-        self._metrics.records_in_flight(self.name, self.records_in_flight)
+        self._metrics.records_in_flight(self.name, more=raw_logs)
 
     def _open(self, batch: FetchedBatch, records: Records, progress: _Progress) -> OpenedEnvelopes:
         """Take the raw texts out of their envelopes, and count."""
@@ -346,9 +316,6 @@ class Pipeline:
         # Most batches hold a raw log in every record, and nothing else.
         tombstones = 0 if raw_logs == read == opened.texts.length.size else _without_raw_log(records, opened)
         unpacked = raw_logs + tombstones - read
-        self.counts.read += read
-        self.counts.unpacked += unpacked
-        self.counts.tombstones += tombstones
         self._count_in_flight(progress, raw_logs)
         self._metrics.fetched(
             self.name,
@@ -400,9 +367,6 @@ class Pipeline:
             if before is not None:
                 await before
             await writing.committed()
-            self.counts.events += events
-            self.counts.records_in_events += covered
-            self.counts.dead += len(dead)
             latency_seconds = time.time() - times[times >= 0] / 1000
             self._metrics.produced(
                 self.name,
