@@ -79,7 +79,8 @@ class Misses:
     #: Told how many templates came and went.
     on_templates: OnTemplates | None = None
     counts: MissCounts = field(default_factory=MissCounts)
-    _failed: OrderedDict[bytes, BadInput] = field(default_factory=OrderedDict)
+    #: Messages that got no template, and the error that they got instead where they got one.
+    _failed: OrderedDict[bytes, BadInput | None] = field(default_factory=OrderedDict)
     #: Ids of templates that were learned and are about to be kept, by each who is at it.
     _coming: list[set[str]] = field(default_factory=list)
     #: One settling at a time.
@@ -189,7 +190,7 @@ class Misses:
             if isinstance(answer, Template):
                 found[message] = answer if self.redaction is None else self.redaction.cut(message, answer)
             else:
-                self._failed[message] = answer or Unparsable("no template fits the message")
+                self._failed[message] = answer
         while len(self._failed) > _REMEMBERED_FAILURES:
             self._failed.popitem(last=False)
         return found
