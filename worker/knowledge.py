@@ -135,6 +135,11 @@ class Knowledge:
         except WrongModel as exc:
             raise WrongModel(f"sources.{source.name}.prompt: {exc}") from exc
 
+    @property
+    def versions(self) -> Mapping[str, str]:
+        """Tell what decides the templates of each scope, whose sources have one prompt. Raises WrongModel."""
+        return {source.scope: self.version_of(source) for source in self.settings.sources.values()}
+
     def fits(self, settings: Settings) -> bool:
         """Tell whether `settings`, and the checkpoint as it is there now, would make the same. Raises WrongModel."""
         if _asked_of(settings) != _asked_of(self.settings):
@@ -156,20 +161,14 @@ class Knowledge:
 
     async def _open(self, former: "Knowledge | None") -> None:
         self.model = await asyncio.to_thread(self._load, None if former is None else former.model)
-        scopes = {source.scope: source for source in self.settings.sources.values()}
-        versions = {scope: self.version_of(source) for scope, source in scopes.items()}
+        versions = self.versions
         self.store = self._connect(versions)
         # Caches and small networks take a while: hits of the former ones go on meanwhile.
         self.misses = await asyncio.to_thread(lambda: {scope: self._misses(scope) for scope in versions})
         for scope, misses in self.misses.items():
             await self._warm_up(misses)
-            heard = None if former is None else former.misses.get(scope)
-            if heard is not None and former is not None and former.version_of_scope(scope) == versions[scope]:
-                await misses.inherit(heard)
-
-    def version_of_scope(self, scope: str) -> str:
-        """Tell what decides the templates of a scope, whose sources have one prompt."""
-        return self.version_of(next(source for source in self.settings.sources.values() if source.scope == scope))
+            if former is not None and former.versions.get(scope) == versions[scope]:
+                await misses.inherit(former.misses[scope])
 
     def listen(self, fail: Callable[[BaseException], None]) -> None:
         """Learn from now on what other workers find as they find it; an error in that goes to `fail`."""
