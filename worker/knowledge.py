@@ -65,15 +65,16 @@ class LoadedModel:
     @classmethod
     def load(cls, path: str, settings: Model, metrics: Metrics) -> "LoadedModel":
         """Load the checkpoint at `path`, which takes seconds. Raises WrongModel."""
-        contents = checkpoint_contents(path)
+        folder = checkpoint_folder(path)
+        contents = checkpoint_contents(folder)
         parser = EncoderParser.load(
-            path,
+            folder,
             device=settings.device,
             dtype=settings.dtype,
             max_batch_tokens=settings.max_batch_tokens,
             signature_key=settings.signature_key,
         )
-        if checkpoint_contents(path) != contents:
+        if checkpoint_contents(folder) != contents:
             raise WrongModel(f"{path} changed while it was read: give a new checkpoint a folder of its own.")
         parser.on_halved = metrics.halved
         metrics.micro_batch_limits(rows=settings.max_rows, tokens=settings.max_batch_tokens)
@@ -97,8 +98,9 @@ class LoadedModel:
         """
         if settings != self.settings or settings.path is None:
             return False
-        verify(checkpoint_folder(settings.path), settings.signature_key)
-        return checkpoint_contents(settings.path) == self.contents
+        folder = checkpoint_folder(settings.path)
+        verify(folder, settings.signature_key)
+        return checkpoint_contents(folder) == self.contents
 
 
 @dataclass(slots=True, kw_only=True)
