@@ -203,7 +203,7 @@ class Knowledge:
         settings = self.settings.model
         if settings.path is None:
             return None
-        if former is not None and former.settings == settings and former.contents == checkpoint_contents(settings.path):
+        if former is not None and former.is_that_of(settings):
             return former
         return LoadedModel.load(settings.path, settings, self.metrics)
 
