@@ -3,10 +3,11 @@
 import re
 from collections import defaultdict
 from collections.abc import Iterator
+from typing import get_args
 
 from worker.settings.fields import Path
 from worker.settings.mistakes import Mistake
-from worker.settings.model import SASL_MECHANISMS, Group, Kafka, Settings, Source
+from worker.settings.model import SASL_MECHANISMS, Group, Kafka, RedactedKind, Settings, Source
 
 _WILDCARD = "<*>"
 #: What says nothing without TLS.
@@ -155,9 +156,9 @@ def _redaction(settings: Settings) -> Iterator[Mistake]:
     key = settings.redact.key
     if key is not None and not 16 <= (size := len(key.get_secret_value().encode())) <= 64:
         yield Mistake(paths=(("redact", "key"),), text=f"{size} bytes; allowed: 16 to 64 bytes")
-    defaults = [settings.redact.ip, settings.redact.email, settings.redact.token, settings.redact.card_number]
-    own = [way for source in settings.sources.values() for way in source.redact.values()]
-    if key is None and "hash" in {*defaults, settings.redact.user, *own}:
+    ways = {getattr(settings.redact, kind) for kind in get_args(RedactedKind)}
+    ways |= {way for source in settings.sources.values() for way in source.redact.values()}
+    if key is None and "hash" in ways:
         text = "not set, and values are to be hashed: give 16 to 64 bytes, in a file by redact.key_file"
         yield Mistake(paths=(("redact", "key"),), text=text)
 
