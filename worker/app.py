@@ -21,6 +21,7 @@ import faust
 from aiokafka.record.default_records import DefaultRecordBatchBuilder
 
 from worker.errors import DeliveryFailed, WrongSettings
+from worker.tasks import Fail
 from worker.transport.acknowledgements import Acknowledge, Acknowledgements
 from worker.transport.batches import FetchedBatch, TopicPartition, join_batches
 from worker.transport.consumer import Fetching, RecordBatchConsumer, RecordBatchTransport, SourceApp, StockTransport
@@ -32,9 +33,6 @@ from worker.transport.subscriptions import Subscription, Subscriptions
 from worker.transport.transactions import Transactions
 
 _log = logging.getLogger(__name__)
-
-#: Reports an error from something in flight: the process stops.
-Fail = Callable[[BaseException], None]
 
 #: Takes arrivals off a lane's left and makes one batch of them.
 Pack = Callable[[deque[Any]], tuple[FetchedBatch, Acknowledge]]

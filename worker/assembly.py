@@ -11,7 +11,7 @@ from typing import Any
 
 import structlog
 
-from worker.app import AppSettings, Fail, WorkerApp
+from worker.app import AppSettings, WorkerApp
 from worker.cache.calls import ALL_SCOPES, Calls
 from worker.codec.envelopes import AUTO, PRESETS, Envelope
 from worker.codec.header_finder import HeaderFinder
@@ -27,6 +27,7 @@ from worker.parsing.headers import format_of
 from worker.pipeline import Outputs, Parts, Pipeline, SourcePath
 from worker.reloading import Reloader
 from worker.settings import Settings, Source
+from worker.tasks import Fail, reporting
 from worker.transport.batches import TopicPartition
 from worker.transport.outlet import Outlet
 from worker.transport.producer import RecordBatchProducer
@@ -305,15 +306,11 @@ def _keep_running(stack: AsyncExitStack, work: Coroutine[Any, Any, None], fail: 
     """Run `work` until `stack` unwinds; an error in it stops the process."""
     task = asyncio.create_task(work)
 
-    def report(ended: asyncio.Task[None]) -> None:
-        if not ended.cancelled() and (error := ended.exception()) is not None:
-            fail(error)
-
     async def stop() -> None:
         task.cancel()
         await asyncio.wait([task])
 
-    task.add_done_callback(report)
+    task.add_done_callback(reporting(fail))
     stack.push_async_callback(stop)
 
 

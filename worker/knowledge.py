@@ -5,7 +5,7 @@ batches.
 """
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 
@@ -29,6 +29,7 @@ from worker.parsing.parser import EncoderParser
 from worker.parsing.redaction import Redaction
 from worker.parsing.stream import Stream
 from worker.settings import Model, Settings, Source
+from worker.tasks import Fail, reporting
 from worker.transport.producer import RecordBatchProducer
 
 _log = structlog.get_logger(__name__)
@@ -172,17 +173,11 @@ class Knowledge:
             if former is not None and former.versions.get(scope) == versions[scope]:
                 await misses.inherit(former.misses[scope])
 
-    def listen(self, fail: Callable[[BaseException], None]) -> None:
+    def listen(self, fail: Fail) -> None:
         """Learn from now on what other workers find as they find it; an error in that goes to `fail`."""
-        if self.store is None:
-            return
-
-        def report(ended: asyncio.Task[None]) -> None:
-            if not ended.cancelled() and (error := ended.exception()) is not None:
-                fail(error)
-
-        self._listening = asyncio.create_task(self._listen(self.store))
-        self._listening.add_done_callback(report)
+        if self.store is not None:
+            self._listening = asyncio.create_task(self._listen(self.store))
+            self._listening.add_done_callback(reporting(fail))
 
     async def close(self, heir: "Knowledge | None" = None) -> None:
         """Close everything but the model that `heir` has too.

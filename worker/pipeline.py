@@ -28,6 +28,7 @@ from worker.metrics import Metrics
 from worker.parsing.fields import FieldReader
 from worker.parsing.headers import HeaderFormat
 from worker.parsing.redaction import Redaction
+from worker.tasks import Fail, reporting
 from worker.transport.acknowledgements import Acknowledge
 from worker.transport.batches import FetchedBatch, TopicPartition, read_records
 from worker.transport.outlet import Outlet, Sender
@@ -213,14 +214,14 @@ class Pipeline:
         *,
         outlet: Outlet,
         metrics: Metrics,
-        fail: Callable[[BaseException], None],
+        fail: Fail,
     ) -> None:
         """Process with `parts`; `fail` stops the process."""
         self.name = parts.path.name
         self._parts = parts
         self._outlet = outlet
         self._metrics = metrics
-        self._fail = fail
+        self._report = reporting(fail)
         self._progress: defaultdict[TopicPartition, _Progress] = defaultdict(lambda: _Progress(parts=self._parts))
 
     async def process(self, batch: FetchedBatch, acknowledge: Acknowledge) -> None:
@@ -390,10 +391,6 @@ class Pipeline:
                 batch.acknowledge(min(position.offset, batch.next_offset), position)
         while progress.open and progress.open[0].next_offset <= position.offset:
             self._metrics.batch_done(time.monotonic() - progress.open.popleft().since)
-
-    def _report(self, settled: asyncio.Task[None]) -> None:
-        if not settled.cancelled() and (error := settled.exception()) is not None:
-            self._fail(error)
 
     def _flush_later(self, partition: TopicPartition, progress: _Progress) -> None:
         if progress.flushing is not None:

@@ -12,9 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from worker.app import AppSettings, BatchProcessor, Fail, WorkerApp, run
+from worker.app import AppSettings, BatchProcessor, WorkerApp, run
 from worker.columns.layout import Events
 from worker.columns.records import write_record_batches
+from worker.tasks import Fail, reporting
 from worker.transport.acknowledgements import Acknowledge
 from worker.transport.batches import FetchedBatch, TopicPartition, read_records
 from worker.transport.outlet import Outlet
@@ -29,7 +30,7 @@ class Echo:
     def __init__(self, outlet: Outlet, output: str, fail: Fail) -> None:
         self._outlet = outlet
         self._output = output
-        self._fail = fail
+        self._report = reporting(fail)
         self._in_flight: set[asyncio.Task[None]] = set()
 
     async def process(self, batch: FetchedBatch, acknowledge: Acknowledge) -> None:
@@ -49,12 +50,8 @@ class Echo:
 
         settling = asyncio.create_task(settle())
         self._in_flight.add(settling)
-        settling.add_done_callback(self._settled)
-
-    def _settled(self, settling: asyncio.Task[None]) -> None:
-        self._in_flight.discard(settling)
-        if not settling.cancelled() and (error := settling.exception()) is not None:
-            self._fail(error)
+        settling.add_done_callback(self._in_flight.discard)
+        settling.add_done_callback(self._report)
 
     async def drain(self, partitions: frozenset[TopicPartition]) -> None:
         """Wait until nothing is in flight, of whichever partition."""

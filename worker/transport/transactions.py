@@ -15,6 +15,7 @@ from typing import Self
 from aiokafka.errors import KafkaError
 
 from worker.errors import DeliveryFailed
+from worker.tasks import Fail, reporting
 from worker.transport.batches import TopicPartition
 from worker.transport.group_offsets import Membership
 from worker.transport.outlet import Sender
@@ -91,7 +92,7 @@ class Transactions:
         *,
         member: Callable[[], Membership],
         interval_seconds: float,
-        fail: Callable[[BaseException], None],
+        fail: Fail,
         on_end: Callable[[bool], None] | None = None,
     ) -> None:
         """Commit every `interval_seconds` while something is written; `fail` stops the process.
@@ -104,7 +105,7 @@ class Transactions:
         self._producers = producers
         self._member = member
         self._interval_seconds = interval_seconds
-        self._fail = fail
+        self._report = reporting(fail)
         self._on_end = on_end
         self._turns = cycle([(producer, asyncio.Lock()) for producer in producers])
         self._gate = asyncio.Lock()
@@ -155,10 +156,6 @@ class Transactions:
     def _tell(self, *, is_committed: bool) -> None:
         if self._on_end is not None:
             self._on_end(is_committed)
-
-    def _report(self, ending: asyncio.Task[None]) -> None:
-        if not ending.cancelled() and (error := ending.exception()) is not None:
-            self._fail(error)
 
     async def __aenter__(self) -> Self:
         for producer in self._producers:
