@@ -16,8 +16,10 @@ import time
 import uuid
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)  # kafka-python 3.0 reads its schemas in a deprecated way
@@ -111,16 +113,22 @@ class KafkaBroker(ABC):
     #: What its processes are started through, such as `nsenter`.
     within: Sequence[str] = ()
 
+    @contextmanager
+    def admin(self) -> Iterator[KafkaAdminClient]:
+        """Open a client that administers."""
+        client = KafkaAdminClient(bootstrap_servers=self.bootstrap)
+        try:
+            yield client
+        finally:
+            client.close()
+
     def create_topic(self, topic: str, partitions: int = 1, configs: Mapping[str, str] | None = None) -> str:
         """Create `topic`, wait until the broker serves it, and return its name."""
-        admin = KafkaAdminClient(bootstrap_servers=self.bootstrap)
-        try:
+        with self.admin() as admin:
             admin.create_topics(
                 {topic: {"num_partitions": partitions, "replication_factor": 1, "configs": dict(configs or {})}},
                 wait_for_metadata=True,
             )
-        finally:
-            admin.close()
         return topic
 
     def new_topic(self, prefix: str = "topic", partitions: int = 1, configs: Mapping[str, str] | None = None) -> str:
@@ -129,12 +137,15 @@ class KafkaBroker(ABC):
 
     def committed(self, group: str) -> dict[tuple[str, int], int]:
         """Return what `group` committed, per topic and partition."""
-        admin = KafkaAdminClient(bootstrap_servers=self.bootstrap)
-        try:
+        with self.admin() as admin:
             offsets = admin.list_group_offsets(group)[group]
-        finally:
-            admin.close()
         return {(partition.topic, partition.partition): at.offset for partition, at in offsets.items()}
+
+    def members(self, group: str) -> list[dict[str, Any]]:
+        """Return the members of `group` as the broker tells of them."""
+        with self.admin() as admin:
+            members: list[dict[str, Any]] = admin.describe_groups([group])[group]["members"]
+        return members
 
     def ends(self, topic: str) -> dict[int, int]:
         """Return the end of each partition of `topic`: the offset of the next record."""

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from confluent_kafka import Consumer, Producer, TopicPartition
-from kafka import KafkaAdminClient
 
 from tests.kafka_broker import KafkaBroker
 
@@ -41,11 +40,8 @@ def output_topics(broker: KafkaBroker, name: str) -> Iterator[str]:
     try:
         yield topic
     finally:
-        admin = KafkaAdminClient(bootstrap_servers=broker.bootstrap)
-        try:
+        with broker.admin() as admin:
             admin.delete_topics([topic, dead])
-        finally:
-            admin.close()
 
 
 class Watch:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from kafka import KafkaAdminClient, TopicPartition
+from kafka import TopicPartition
 
 from tests.chaos.checker import read_lines
 from tests.chaos.world import SESSION_SECONDS, SmallDiskBroker, World, why_no_small_disk
@@ -170,11 +170,8 @@ def redis_poisoned(world: World) -> None:
 
 def partitions_added(world: World) -> None:
     """Give the input more partitions and write to them."""
-    admin = KafkaAdminClient(bootstrap_servers=world.broker.bootstrap)
-    try:
+    with world.broker.admin() as admin:
         admin.create_partitions({world.raw: 5})
-    finally:
-        admin.close()
     world.feeder.partitions = 5
     world.pause(3)
 
@@ -185,12 +182,9 @@ def topic_recreated(world: World) -> None:
     world.feeder.pause()
     world.catch_up(world.written())
     world.former = read_lines(world.broker.bootstrap, world.raw)
-    admin = KafkaAdminClient(bootstrap_servers=world.broker.bootstrap)
-    try:
+    with world.broker.admin() as admin:
         admin.delete_topics([world.raw])
         wait_until(lambda: world.raw not in admin.list_topics(), seconds=30, what="the topic's end")
-    finally:
-        admin.close()
     world.pause(1)
     world.broker.create_topic(world.raw, world.feeder.partitions)
     world.feeder.resume()
@@ -206,12 +200,9 @@ def offset_out_of_range(world: World) -> None:
     world.feeder.resume()
     world.pause(2)
     world.feeder.pause()
-    admin = KafkaAdminClient(bootstrap_servers=world.broker.bootstrap)
-    try:
-        ends = world.broker.ends(world.raw)
+    ends = world.broker.ends(world.raw)
+    with world.broker.admin() as admin:
         admin.delete_records({TopicPartition(world.raw, number): end for number, end in ends.items()})
-    finally:
-        admin.close()
     world.feeder.resume()
     for _ in range(2):
         world.join()

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
-from kafka import KafkaAdminClient, KafkaProducer
+from kafka import KafkaProducer
 
 from tests.chaos.feed import WORDS
 from tests.chaos.proxy import Proxy
@@ -99,11 +99,7 @@ class Pile:
 
     def members(self) -> list[str]:
         """Return who is in the group; who comes again is another one."""
-        admin = KafkaAdminClient(bootstrap_servers=self.broker.bootstrap)
-        try:
-            return [member["member_id"] for member in admin.describe_groups([self.group])[self.group]["members"]]
-        finally:
-            admin.close()
+        return [member["member_id"] for member in self.broker.members(self.group)]
 
 
 def resident(worker: WorkerProcess) -> int:

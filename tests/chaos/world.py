@@ -12,8 +12,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from kafka import KafkaAdminClient
-
 from tests.chaos.checker import Line
 from tests.chaos.feed import TEMPLATES, Feeder
 from tests.chaos.proxy import Proxy
@@ -206,15 +204,11 @@ class World:
     def partitions_of(self, names: Iterable[str]) -> set[int]:
         """Return which partitions of the input belong to the workers of these names."""
         wanted, found = set(names), set()
-        admin = KafkaAdminClient(bootstrap_servers=self.broker.bootstrap)
-        try:
-            for member in admin.describe_groups([self.group])[self.group]["members"]:
-                if member["group_instance_id"] in wanted:
-                    found |= {
-                        at for topic in member["member_assignment"]["assigned_partitions"] for at in topic["partitions"]
-                    }
-        finally:
-            admin.close()
+        for member in self.broker.members(self.group):
+            if member["group_instance_id"] in wanted:
+                found |= {
+                    at for topic in member["member_assignment"]["assigned_partitions"] for at in topic["partitions"]
+                }
         return found
 
     @contextmanager

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-from kafka import KafkaAdminClient
 
 from tests.integration import faulty_worker
 from tests.integration.test_worker import Place, fill, needs_weights, place
@@ -21,11 +20,7 @@ SESSION = {"KAFKA__SESSION_TIMEOUT_MS": "300000", "KAFKA__REQUEST_TIMEOUT_MS": "
 
 def members(kafka: KafkaBroker, group: str) -> list[str | None]:
     """Ask the broker for a group's members; a static one by its name."""
-    admin = KafkaAdminClient(bootstrap_servers=kafka.bootstrap)
-    try:
-        return [member["group_instance_id"] for member in admin.describe_groups([group])[group]["members"]]
-    finally:
-        admin.close()
+    return [member["group_instance_id"] for member in kafka.members(group)]
 
 
 @pytest.mark.parametrize("delivery", DELIVERIES)

@@ -19,7 +19,6 @@ import structlog
 from aiokafka import AIOKafkaConsumer
 from click.testing import CliRunner, Result
 from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
-from kafka import KafkaAdminClient
 
 from tests.certificates import Authority, Certificate
 from tests.integration.worker_process import running
@@ -228,10 +227,9 @@ def grant(place: Place) -> None:
     for words in commands("kafka-acls.sh"):
         words[words.index("localhost:9092")] = place.kafka.bootstrap
         place.kafka.run_tool("org.apache.kafka.tools.AclCommand", words)
-    admin = KafkaAdminClient(bootstrap_servers=place.kafka.bootstrap)
     upsertion = acls.UserScramCredentialUpsertion(ROOT, acls.ScramMechanism.SCRAM_SHA_512, PASSWORD.encode())
-    assert admin.alter_user_scram_credentials([upsertion]) == {ROOT: None}
-    admin.close()
+    with place.kafka.admin() as admin:
+        assert admin.alter_user_scram_credentials([upsertion]) == {ROOT: None}
     ((*words,),) = commands("ACL SETUSER")
     with place.redis.client() as client:
         client.execute_command("ACL", "SETUSER", *(word.replace("PASSWORD", REDIS_PASSWORD) for word in words))
@@ -420,12 +418,11 @@ def change_permission(place: Place, operation: str, name: str, *, is_given: bool
     kind = acls.ACLResourcePatternType.PREFIXED if name == TRANSACTIONS else acls.ACLResourcePatternType.LITERAL
     pattern = acls.ResourcePattern(kinds.get(name, acls.ResourceType.TOPIC), name, kind)
     permission = acls.ACL(f"User:{WORKER}", "*", acls.ACLOperation[operation], acls.ACLPermissionType.ALLOW, pattern)
-    admin = KafkaAdminClient(bootstrap_servers=place.kafka.bootstrap)
-    if is_given:
-        admin.create_acls([permission])
-    else:
-        admin.delete_acls([permission])
-    admin.close()
+    with place.kafka.admin() as admin:
+        if is_given:
+            admin.create_acls([permission])
+        else:
+            admin.delete_acls([permission])
 
 
 @pytest.mark.parametrize(
