@@ -20,7 +20,7 @@ import psutil
 from tests.bench.machine import this_machine
 from tests.chaos.checker import Verdict, check, read_dead, read_events, read_lines
 from tests.chaos.faults import broker_cut, broker_slow, redis_flushed, redis_frozen, redis_full, redis_killed
-from tests.chaos.world import ProxiedBroker, World, new_world, started
+from tests.chaos.world import ProxiedBroker, World, meanwhile, new_world, started
 from tests.integration.worker_process import DELIVERIES
 from tests.kafka_broker import wait_until
 
@@ -74,10 +74,9 @@ class Held:
 def sampled(world: World) -> Iterator[Mapping[int, list[Sample]]]:
     """Note now and then what each worker holds, by process id, while the body runs."""
     held: defaultdict[int, list[Sample]] = defaultdict(list)
-    ended = threading.Event()
     began = time.monotonic()
 
-    def look() -> None:
+    def look(ended: threading.Event) -> None:
         while not ended.wait(_SAMPLE_SECONDS):
             for worker in [slot.worker for slot in world.slots if slot.worker is not None]:
                 with suppress(psutil.NoSuchProcess, OSError):  # it ends or begins just now
@@ -92,13 +91,8 @@ def sampled(world: World) -> Iterator[Mapping[int, list[Sample]]]:
                         )
                     )
 
-    watcher = threading.Thread(target=look, daemon=True)
-    watcher.start()
-    try:
+    with meanwhile(look):
         yield held
-    finally:
-        ended.set()
-        watcher.join()
 
 
 def soak(

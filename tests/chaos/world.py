@@ -97,6 +97,19 @@ def started(broker: ProxiedBroker) -> Iterator[ProxiedBroker]:
         broker.stop()
 
 
+@contextmanager
+def meanwhile(work: Callable[[threading.Event], None]) -> Iterator[None]:
+    """Run `work` in a thread while the body runs; the event tells it that the body has ended."""
+    ended = threading.Event()
+    thread = threading.Thread(target=work, args=(ended,), daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
 def why_no_small_disk() -> str | None:
     """Tell why no `SmallDiskBroker` can be had here."""
     with tempfile.TemporaryDirectory() as folder:
@@ -214,9 +227,8 @@ class World:
     @contextmanager
     def watch(self, partitions: set[int]) -> Iterator[None]:
         """Note the longest time in which the group committed nothing of a partition, while the body runs."""
-        ended = threading.Event()
 
-        def look() -> None:
+        def look(ended: threading.Event) -> None:
             moved = dict.fromkeys(partitions, time.monotonic())
             before: dict[tuple[str, int], int] = {}
             while not ended.is_set():
@@ -227,13 +239,8 @@ class World:
                     self.longest_pause = max(self.longest_pause, now - moved[partition])
                 before = there
 
-        watcher = threading.Thread(target=look, daemon=True)
-        watcher.start()
-        try:
+        with meanwhile(look):
             yield
-        finally:
-            ended.set()
-            watcher.join()
 
     def join(self) -> Slot:
         """Add a worker."""
