@@ -27,8 +27,8 @@ class Reloader:
         settings: Settings,
         *,
         read: Callable[[], Settings],
-        check: Callable[[Settings], None] = lambda _: None,
-        taken: Callable[[Settings], None] = lambda _: None,
+        check: Callable[[Settings], None],
+        taken: Callable[[Settings], None],
     ) -> None:
         """Take `settings` for those in force.
 
