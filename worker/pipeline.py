@@ -233,10 +233,9 @@ class Pipeline:
             progress.resumed = batch.position or progress.resumed
             records = read_records(batch)
             opened = self._open(batch, records, progress)
-            joined = _join(progress.parts, partition, opened, records)
-            progress.open.append(_Open(batch.fetch_offset, batch.next_offset, acknowledge, time.monotonic()))
-            dead = [self._buried(partition, records, row) for row in opened.dead]
-            await self._emit(partition, progress, joined, dead)
+            now = time.monotonic()
+            progress.open.append(_Open(batch.fetch_offset, batch.next_offset, acknowledge, now))
+            await self._join_and_emit(partition, progress, opened, records, now)
             self._flush_later(partition, progress)
 
     @property
@@ -271,9 +270,7 @@ class Pipeline:
             records = returned.records
             opened = _bounded(parts.envelope.open(records), parts.outputs.max_line_bytes)
             self._count_reopened(partition, progress, _raw_logs(opened) - returned.rows)
-            joined = _join(parts, partition, opened, records, now=returned.arrived)
-            dead = [self._buried(partition, records, row) for row in opened.dead]
-            await self._emit(partition, progress, joined, dead)
+            await self._join_and_emit(partition, progress, opened, records, returned.arrived)
         self._flush_later(partition, progress)
 
     def _count_reopened(self, partition: TopicPartition, progress: _Progress, more: int) -> None:
@@ -327,6 +324,14 @@ class Pipeline:
             unpacked=unpacked,
         )
         return _bounded(opened, progress.parts.outputs.max_line_bytes)
+
+    async def _join_and_emit(
+        self, partition: TopicPartition, progress: _Progress, opened: OpenedEnvelopes, records: Records, now: float
+    ) -> None:
+        """Take what was opened, and came `now`, through the other hops."""
+        joined = _join(progress.parts, partition, opened, records, now)
+        dead = [self._dead_letter(partition, records, row.record, row.reason, row.error) for row in opened.dead]
+        await self._emit(partition, progress, joined, dead)
 
     async def _emit(
         self, partition: TopicPartition, progress: _Progress, joined: Joined, dead: list[DeadLetter]
@@ -414,9 +419,6 @@ class Pipeline:
             await self._emit(partition, progress, joined, [])
             self._flush_later(partition, progress)
 
-    def _buried(self, partition: TopicPartition, records: Records, row: DeadRow) -> DeadLetter:
-        return self._dead_letter(partition, records, row.record, row.reason, row.error)
-
     def _letters(
         self, partition: TopicPartition, joined: Joined, row: int, reason: str, error: str
     ) -> Iterator[DeadLetter]:
@@ -456,16 +458,14 @@ def _bounded(opened: OpenedEnvelopes, max_line_bytes: int) -> OpenedEnvelopes:
     return replace(opened, dead=dead)
 
 
-def _join(
-    parts: Parts, partition: TopicPartition, opened: OpenedEnvelopes, records: Records, now: float | None = None
-) -> Joined:
-    """Join lines that are one raw log; the last may wait for the next batch."""
+def _join(parts: Parts, partition: TopicPartition, opened: OpenedEnvelopes, records: Records, now: float) -> Joined:
+    """Join lines that are one raw log and came `now`; the last may wait for the next batch."""
     is_start = np.ones(opened.texts.start.size, np.bool_) if parts.envelope.kind in _WHOLE_LOGS else None
     return parts.joiner.join(
         opened.texts,
         records,
         partition=partition,
-        now=time.monotonic() if now is None else now,
+        now=now,
         partial=opened.partial,
         is_start=is_start,
     )
