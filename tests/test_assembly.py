@@ -110,9 +110,15 @@ def test_records_over_the_limit_are_dead() -> None:
 async def opened(stack: AsyncExitStack, its: Settings) -> tuple[Assembly, list[BaseException]]:
     """Open an assembly with a producer that keeps what it gets."""
     failures: list[BaseException] = []
-    assembly = Assembly(settings=its, metrics=Metrics(sources=its.sources))
     producer = FakeProducer().as_producer
-    await assembly.open(stack, producer, Direct(producer), failures.append)
+    assembly = Assembly(
+        settings=its,
+        metrics=Metrics(sources=its.sources),
+        producer=producer,
+        outlet=Direct(producer),
+        fail=failures.append,
+    )
+    await assembly.open(stack)
     return assembly, failures
 
 

@@ -112,18 +112,18 @@ class Assembly:
 
     settings: Settings
     metrics: Metrics
+    producer: RecordBatchProducer
+    outlet: Outlet
+    fail: Fail
     calls: Calls = field(default_factory=Calls)
     networks: SharedNetworks = field(default_factory=SharedNetworks)
     pipelines: dict[str, Pipeline] = field(default_factory=dict)
     knowledge: Knowledge = field(init=False)
     #: Whether kernels and model are loaded, and batches may come.
     is_open: bool = field(default=False, init=False)
-    _producer: RecordBatchProducer = field(init=False)
-    _fail: Fail = field(init=False)
 
-    async def open(self, stack: AsyncExitStack, producer: RecordBatchProducer, outlet: Outlet, fail: Fail) -> None:
+    async def open(self, stack: AsyncExitStack) -> None:
         """Load kernels and model, connect to Redis, warm the caches, and make a pipeline per source."""
-        self._producer, self._fail = producer, fail
         # In a thread: where the cache lacks kernels it compiles for a minute, and probes are answered meanwhile.
         await asyncio.to_thread(load, self.settings.output.format)
         self.knowledge = self._knowledge_of(self.settings)
@@ -131,9 +131,9 @@ class Assembly:
         stack.push_async_callback(self._close)
         self.metrics.describe_build(parser=self.knowledge.parser_version)
         for name, parts in self._parts(self.settings, self.knowledge).items():
-            self.pipelines[name] = Pipeline(parts, outlet=outlet, metrics=self.metrics, fail=fail)
+            self.pipelines[name] = Pipeline(parts, outlet=self.outlet, metrics=self.metrics, fail=self.fail)
         self.metrics.show_templates(self._used_templates)
-        self.knowledge.listen(fail)
+        self.knowledge.listen(self.fail)
         self.is_open = True
 
     async def reload(self, settings: Settings) -> None:
@@ -159,11 +159,11 @@ class Assembly:
         try:
             await asyncio.gather(*(pipeline.settle_in() for pipeline in self.pipelines.values()))
         except Exception as exc:  # noqa: BLE001 - half of it is in force: as if a batch had failed
-            self._fail(exc)
+            self.fail(exc)
         finally:
             if knowledge is not former:
                 await former.close(heir=knowledge)
-                knowledge.listen(self._fail)
+                knowledge.listen(self.fail)
         self.metrics.describe_build(parser=knowledge.parser_version)
         if knowledge is not former:
             del former
@@ -203,7 +203,7 @@ class Assembly:
             settings=settings,
             metrics=self.metrics,
             networks=self.networks,
-            producer=self._producer,
+            producer=self.producer,
             calls=self.calls,
         )
 
@@ -280,12 +280,17 @@ def assemble(settings: Settings, reloader: Reloader | None = None) -> WorkerApp:
     async def pipelines(
         producer: RecordBatchProducer, outlet: Outlet, fail: Fail
     ) -> AsyncIterator[Mapping[str, Pipeline]]:
-        assembly = Assembly(settings=settings, metrics=metrics)
-        if reloader is not None:
-            assembly.calls = Calls(hear=partial(_ask, reloader), since_ms=began_ms)
+        assembly = Assembly(
+            settings=settings,
+            metrics=metrics,
+            producer=producer,
+            outlet=outlet,
+            fail=fail,
+            calls=Calls() if reloader is None else Calls(hear=partial(_ask, reloader), since_ms=began_ms),
+        )
         async with AsyncExitStack() as stack:
             await _serve_health(stack, assembly, app)
-            await assembly.open(stack, producer, outlet, fail)
+            await assembly.open(stack)
             _keep_running(stack, _watch(app, assembly), fail)
             if reloader is not None:
                 _keep_running(stack, reloader.run(assembly.reload, metrics), fail)
