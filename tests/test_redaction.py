@@ -197,7 +197,6 @@ async def test_no_value_leaves(envelope: str, header: str, make: Callable[[rando
     events = [json.loads(line) for line in written.split(b"\n")[:-1]]
     assert len(events) == 2 * len(lines)
     schema = jsonschema.Draft202012Validator(event_schema())
-    leaked = set()
     text = "\n".join(json.dumps(event, ensure_ascii=False) for event in events)
     for event in events:
         schema.validate(event)

@@ -1,4 +1,4 @@
-"""Puts a worker together from its settings: which object gets which. No logic of its own."""
+"""Puts a worker together from its settings, and anew from others at a reload: which object gets which."""
 
 import asyncio
 import itertools

@@ -1,6 +1,6 @@
 r"""What must not leave the worker: values that are found by their form, by the key before them, or by their name.
 
-This is the definition, and the reference of the compiled form (`columns/redacting.py`), which the record path runs.
+This is the definition, and the reference of the compiled form (`columns/finding.py`), which the record path runs.
 Bytes in, spans out, in time by the length of the text. Knows nothing of settings and of events.
 
 By form:
