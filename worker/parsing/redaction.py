@@ -149,8 +149,7 @@ class Redaction:
 
         Neighbours do not change such a cut any more: it is as given as a person's.
         """
-        spans = template.match(message)
-        if not self or spans is None:
+        if not self or (spans := template.match(message)) is None:
             return template
         hits = [hit for hit in find(message, self.wanted) if not _is_inside(hit, spans)]
         if not hits:
