@@ -28,7 +28,7 @@ from worker.parsing.lazy import LazyParser
 from worker.parsing.message_types import Typer
 from worker.parsing.microbatch import MicroBatcher
 from worker.parsing.parser import EncoderParser, checkpoint_version
-from worker.parsing.redaction import Redaction
+from worker.parsing.redaction import NO_REDACTION, Redaction
 from worker.parsing.stream import Stream
 from worker.parsing.templates import Template
 from worker.pipeline import SourcePath
@@ -51,7 +51,7 @@ class FileParser:
         envelope: Envelope,
         model: MicroBatcher | None,
         memory: "TemplateFile | None",
-        redaction: Redaction | None = None,
+        redaction: Redaction = NO_REDACTION,
     ) -> None:
         """With `redaction`, lines that can't become events are told of without their text: nobody could read it."""
         self._path = path
@@ -74,7 +74,7 @@ class FileParser:
         types: Mapping[str, Sequence[str]] | None = None,
         forget: bool = False,
         fields: Sequence[str] = (),
-        redaction: Redaction | None = None,
+        redaction: Redaction = NO_REDACTION,
     ) -> Self:
         """Prepare everything but the model, which is loaded at the first miss.
 

@@ -27,7 +27,7 @@ from worker.errors import BadInput, TooLarge
 from worker.metrics import Metrics
 from worker.parsing.fields import FieldReader
 from worker.parsing.headers import HeaderFormat
-from worker.parsing.redaction import Redaction
+from worker.parsing.redaction import NO_REDACTION, Redaction
 from worker.tasks import Fail, reporting
 from worker.transport.acknowledgements import Acknowledge
 from worker.transport.batches import FetchedBatch, TopicPartition, read_records
@@ -72,7 +72,7 @@ class SourcePath:
         template_attribute: str = "log.record.template",
         has_parameter_attributes: bool = True,
         fields: FieldReader | None = None,
-        redaction: Redaction | None = None,
+        redaction: Redaction = NO_REDACTION,
         clock_ns: Callable[[], int] = time.time_ns,
     ) -> None:
         self.name = name

@@ -13,7 +13,7 @@ from worker.cache.templates import TemplateCache
 from worker.columns.layout import I64, TIER_MODEL, TIER_STORE, Headers, Matches, Texts
 from worker.errors import BadInput, StoreUnavailable, Unparsable
 from worker.parsing.microbatch import MicroBatcher
-from worker.parsing.redaction import Redaction
+from worker.parsing.redaction import NO_REDACTION, Redaction
 from worker.parsing.stream import Stream
 from worker.parsing.templates import Template
 
@@ -68,8 +68,8 @@ class Misses:
     #: The scope in Redis: sources that share it share templates.
     scope: str
     prompt: str | None = None
-    #: Values of these kinds are parameters of new templates, whatever the model says; None: as the model says.
-    redaction: Redaction | None = None
+    #: Values of these kinds are parameters of new templates, whatever the model says.
+    redaction: Redaction = NO_REDACTION
     #: What the misses settle on together; None: each keeps the template that the model cut.
     stream: Stream | None = None
     #: Told of templates that are new here, and of the ids of those that were replaced, before anyone else knows.
@@ -188,7 +188,7 @@ class Misses:
         found = {}
         for message, answer in zip(chosen, await model.templates(list(chosen), prompt=self.prompt), strict=True):
             if isinstance(answer, Template):
-                found[message] = answer if self.redaction is None else self.redaction.cut(message, answer)
+                found[message] = self.redaction.cut(message, answer)
             else:
                 self._failed[message] = answer
         while len(self._failed) > _REMEMBERED_FAILURES:
