@@ -154,10 +154,10 @@ def join_lines() -> None:
 
 #: The longest first, so that two processes end together. MessagePack is compiled where it is asked for.
 PARTS: Mapping[str, Callable[[], None]] = {
-    "open JSON envelopes": open_json_envelopes,
-    "look up templates": look_up,
     "redact values": redact,
+    "open JSON envelopes": open_json_envelopes,
     "split headers": split_headers,
+    "look up templates": look_up,
     "write events": partial(write_events, "json"),
     "join lines": join_lines,
     "read and write batches": read_and_write_record_batches,
