@@ -256,6 +256,17 @@ async def test_a_reload_keeps_what_is_set_alike(tmp_path: Path) -> None:
         assert before.pipelines["shop"].parts.envelope is not new.envelope
 
 
+async def test_kernels_are_loaded_before_batches_need_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """At a start and at a reload, those of the events' format; those that redact where any source is redacted."""
+    loaded: list[tuple[str, bool]] = []
+    monkeypatch.setattr("worker.assembly.load", lambda form, *, redacts: loaded.append((form, redacts)))
+    async with AsyncExitStack() as stack:
+        assembly, _ = await opened(stack, settings())
+        await assembly.reload(settings({**SHOP, "redact": {"ip": "mask"}}))
+        await assembly.reload(settings(redact={"ip": "mask"}, output={"format": "msgpack"}))
+    assert loaded == [("json", False), ("json", True), ("msgpack", True)]
+
+
 async def test_templates_of_the_same_version_outlive_a_reload(tmp_path: Path) -> None:
     """Caches that are made anew inherit them, but for those that settings gave names; of another version none."""
     model = {"path": str(write_small(tmp_path / "a")), "device": "cpu"}

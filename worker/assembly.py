@@ -124,8 +124,7 @@ class Assembly:
 
     async def open(self, stack: AsyncExitStack) -> None:
         """Load kernels and model, connect to Redis, warm the caches, and make a pipeline per source."""
-        # In a thread: where the cache lacks kernels it compiles for a minute, and probes are answered meanwhile.
-        await asyncio.to_thread(load, self.settings.output.format)
+        await _load_kernels(self.settings)
         self.knowledge = self._knowledge_of(self.settings)
         await self.knowledge.open()
         stack.push_async_callback(self._close)
@@ -143,6 +142,7 @@ class Assembly:
             LogloomError: it can't be built; then nothing has changed.
 
         """
+        await _load_kernels(settings)
         former = knowledge = self.knowledge
         if not await asyncio.to_thread(former.fits, settings):
             knowledge = self._knowledge_of(settings)
@@ -259,6 +259,12 @@ class Assembly:
         """Find fields in words, by what the source's prompt was taught where it was. Raises WrongModel."""
         taught = taught_fields(settings.model.path, source.prompt)
         return FieldReader(self.networks.asker, source.fields, taught=taught)
+
+
+async def _load_kernels(settings: Settings) -> None:
+    """Load what batches run, in a thread: where the cache lacks it a minute goes by, and others have their turn."""
+    redacts = any(settings.redacted(source) for source in settings.sources.values())
+    await asyncio.to_thread(load, settings.output.format, redacts=redacts)
 
 
 def _asked_of_envelope(source: Source, settings: Settings) -> tuple[object, ...]:

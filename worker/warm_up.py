@@ -164,10 +164,11 @@ PARTS: Mapping[str, Callable[[], None]] = {
 }
 
 
-def load(form: Literal["json", "msgpack"]) -> None:
-    """Run every kernel once in this process, with events in `form`: what the cache lacks is compiled."""
+def load(form: Literal["json", "msgpack"], *, redacts: bool) -> None:
+    """Run the kernels that write events in `form`, redacted or not, once here: what the cache lacks is compiled."""
     for run in PARTS.values():
-        run()
+        if redacts or run is not redact:
+            run()
     write_events(form)
 
 
