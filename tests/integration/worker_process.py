@@ -37,6 +37,11 @@ class WorkerProcess:
         )
 
     @property
+    def address(self) -> str:
+        """Where it serves its metrics, as HOST:PORT."""
+        return f"127.0.0.1:{self._port}"
+
+    @property
     def log(self) -> str:
         """What it has logged so far."""
         return Path(self._log.name).read_text(errors="replace")

@@ -377,6 +377,18 @@ class TemplateStore:
                     self.poisoned += 1
                     await self._client.hdel(key, template_id)
 
+    async def newest(self, scope: str, most: int) -> list[Template]:
+        """Give the templates of the last `most` announcements of a scope, new and changed ones, the oldest first."""
+        with self._seam():
+            sequence: Any = await self._client.hget(self._key(scope, "state"), "sequence")
+            first = max(0, int(sequence or 0) - most) + 1
+            entries: Any = await self._client.xrange(self._key(scope, "announcements"), f"{first}-0", count=most)
+        latest: dict[str, Template | None] = {}
+        for _, fields in entries:
+            if (packed := fields.get(b"template")) is not None:
+                self._unpack_into(latest, packed)
+        return [template for template in latest.values() if template is not None]
+
     async def rename(self, scope: str, template_id: str, names: Sequence[str]) -> Template | None:
         """Name the parameters of a template; None if there is no such template.
 
