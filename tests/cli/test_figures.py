@@ -145,14 +145,45 @@ def test_a_silent_worker_is_told_of() -> None:
     assert [one.address for one in found.workers] == ["a"]
 
 
+def test_templates_are_those_of_the_source_s_scope() -> None:
+    """Sources that share a scope share its templates; the worker that knows most is believed."""
+    one, two = Worker("web", "db"), Worker("web")
+    before = {"a": one.scrape(0), "b": two.scrape(0)}
+    one.metrics.templates({"shared": 7})
+    two.metrics.templates({"shared": 5})
+    two.metrics.templates_changed("shared", learned=4)
+    found = figures({"a": one.scrape(2), "b": two.scrape(2)}, before, scope_of=lambda _: "shared")
+    assert [(source.templates, source.learned_per_second) for source in found.sources] == [(7, 2.0), (7, 2.0)]
+
+
+def test_another_version_may_have_other_labels() -> None:
+    """What is not there is not told; nothing fails."""
+    exposition = 'logloom_templates{source="web"} 3\nlogloom_build_info{version="0.0.1"} 1\n'
+    (worker,) = figures({"a": Scrape.read(exposition, seconds=0, time=0)}).workers
+    assert (worker.version, worker.device, worker.uptime_seconds) == ("", None, None)
+
+
+def test_a_worker_s_device_and_delivery() -> None:
+    """Devices have a memory; transactions are counted only where there are some."""
+    plain, exact = Worker("web"), Worker("web")
+    exact.metrics = Metrics(sources=["web"], is_exactly_once=True)
+    exact.metrics.device_memory("cuda:0", allocated=10, reserved=20, size=80)
+    exact.metrics.partitions(6)
+    one, two = figures({"a": plain.scrape(0), "b": exact.scrape(0)}).workers
+    assert (one.device, one.device_bytes, one.is_exactly_once) == (None, None, False)
+    assert (two.device, two.device_bytes, two.device_size_bytes) == ("cuda:0", 20, 80)
+    assert (two.is_exactly_once, two.partitions) == (True, 6)
+
+
 def test_a_worker_says_what_it_is() -> None:
     """Version, parser, time since its start, memory, processors, and how it does with Redis."""
     worker = Worker("web")
     before = {"a": worker.scrape(0)}
     worker.metrics.redis_failed("find")
-    worker.metrics.redis_pending(3)
+    worker.metrics.redis(pending=3, is_away=True)
     (found,) = figures({"a": worker.scrape(4)}, before).workers
     assert (found.parser, found.uptime_seconds, found.redis_errors_per_second) == ("base-3", 904.0, 0.25)
+    assert found.is_redis_away
     assert (found.redis_pending, found.version != "", (found.resident_bytes or 0) > 0) == (3, True, True)
     assert (found.processors or 0.0) >= 0
 

@@ -79,6 +79,15 @@ class WorkerFigures:
     resident_bytes: float | None
     #: Processors in use; None with the first scrape.
     processors: float | None
+    #: Where the model runs, if it is no CPU: bytes of its memory that the process holds, and that there are.
+    device: str | None
+    device_bytes: float | None
+    device_size_bytes: float | None
+    #: Whether events and offsets are written in transactions.
+    is_exactly_once: bool
+    partitions: int
+    #: Whether a Redis is set that does not answer.
+    is_redis_away: bool
     #: Calls of Redis that failed, a second; None with the first scrape.
     redis_errors_per_second: float | None
     #: Templates that wait to be written to Redis.
@@ -108,8 +117,10 @@ class SourceFigures:
     #: Records behind the end of the topics; None where no partition is assigned.
     lag: int | None
     in_flight: int
-    #: In the memory of the worker that knows most.
+    #: Of its scope, in the memory of the worker that knows most.
     templates: int
+    #: New ones of the model, a second.
+    learned_per_second: float | None
 
     def share(self, tier: str) -> float | None:
         """Give the share of messages that a tier answered; None where there were none."""
@@ -149,9 +160,8 @@ class _Sums:
     dead: Counter[str] = field(default_factory=Counter)
     lag: int | None = None
     in_flight: int = 0
-    templates: int = 0
 
-    def figures(self, name: str, *, has_rates: bool) -> SourceFigures:
+    def figures(self, name: str, scope: "_ScopeSums", *, has_rates: bool) -> SourceFigures:
         """Give what was added up."""
         rates = {rate: self.rates[rate] if has_rates else None for rate in ("records", "events", "dead_letters")}
         return SourceFigures(
@@ -163,8 +173,56 @@ class _Sums:
             dead_letters={reason: count for reason, count in sorted(self.dead.items()) if count},
             lag=self.lag,
             in_flight=self.in_flight,
-            templates=self.templates,
+            templates=scope.templates,
+            learned_per_second=scope.learned if has_rates else None,
         )
+
+
+@dataclass(slots=True)
+class _ScopeSums:
+    """What is added up of one scope."""
+
+    templates: int = 0
+    learned: float = 0.0
+
+
+@dataclass(slots=True)
+class _Totals:
+    sources: defaultdict[str, _Sums] = field(default_factory=lambda: defaultdict(_Sums))
+    scopes: defaultdict[str, _ScopeSums] = field(default_factory=lambda: defaultdict(_ScopeSums))
+
+    def add_states(self, scrapes: Sequence[Scrape], source_of: Callable[[str], str | None]) -> None:
+        """Add what workers say of this moment."""
+        named = {
+            labels["topic"]: labels["source"]
+            for scrape in scrapes
+            for labels, _ in scrape.series("logloom_records_total", "source", "topic")
+        }
+        for scrape in scrapes:
+            for labels, value in scrape.series("logloom_dead_letters_total", "source", "reason"):
+                self.sources[labels["source"]].dead[labels["reason"]] += int(value)
+            for labels, value in scrape.series("logloom_records_in_flight", "source"):
+                self.sources[labels["source"]].in_flight += int(value)
+            for labels, value in scrape.series("logloom_templates", "scope"):
+                scope = self.scopes[labels["scope"]]
+                scope.templates = max(scope.templates, int(value))
+            for labels, value in scrape.series("logloom_lag_records", "topic"):
+                topic = labels["topic"]
+                found = self.sources[named.get(topic) or source_of(topic) or topic]
+                found.lag = (found.lag or 0) + int(value)
+
+    def add_rates(self, now: Scrape, before: Scrape) -> None:
+        """Add what a worker did between two scrapes."""
+        seconds = now.seconds - before.seconds
+        for name in ("records", "events", "dead_letters"):
+            for labels, growth in now.increases(before, f"logloom_{name}_total", "source"):
+                self.sources[labels["source"]].rates[name] += growth / seconds
+        for labels, growth in now.increases(before, "logloom_hits_total", "source", "tier"):
+            self.sources[labels["source"]].answered[_HITS.get(labels["tier"], "process")] += growth / seconds
+        for labels, growth in now.increases(before, "logloom_misses_total", "source"):
+            self.sources[labels["source"]].answered["model"] += growth / seconds
+        for labels, growth in now.increases(before, "logloom_templates_learned_total", "scope"):
+            self.scopes[labels["scope"]].learned += growth / seconds
 
 
 def figures(
@@ -172,22 +230,26 @@ def figures(
     before: Mapping[str, Scrape | str] | None = None,
     *,
     source_of: Callable[[str], str | None] = lambda _: None,
+    scope_of: Callable[[str], str] = lambda source: source,
 ) -> Figures:
     """Make figures of the scrapes of all workers, by address; one that gave none has the reason instead.
 
     `source_of` names the source of a topic that no metric has named yet; lag of one that nobody knows stands under the
-    topic's name.
+    topic's name. `scope_of` names the scope that a source shares its templates in.
     """
     answered = {address: scrape for address, scrape in now.items() if isinstance(scrape, Scrape)}
     earlier = {address: scrape for address, scrape in (before or {}).items() if isinstance(scrape, Scrape)}
     pairs = [(scrape, earlier[address]) for address, scrape in answered.items() if address in earlier]
-    sums: defaultdict[str, _Sums] = defaultdict(_Sums)
-    _add_states(sums, tuple(answered.values()), source_of)
+    totals = _Totals()
+    totals.add_states(tuple(answered.values()), source_of)
     for scrape, was in pairs:
-        _add_rates(sums, scrape, was)
+        totals.add_rates(scrape, was)
     return Figures(
         seconds=max((scrape.seconds - was.seconds for scrape, was in pairs), default=None),
-        sources=tuple(found.figures(name, has_rates=bool(pairs)) for name, found in sorted(sums.items())),
+        sources=tuple(
+            found.figures(name, totals.scopes[scope_of(name)], has_rates=bool(pairs))
+            for name, found in sorted(totals.sources.items())
+        ),
         workers=tuple(_worker(address, scrape, earlier.get(address)) for address, scrape in answered.items()),
         silent=tuple(
             SilentWorker(address=address, reason=reason) for address, reason in now.items() if isinstance(reason, str)
@@ -195,41 +257,8 @@ def figures(
     )
 
 
-def _add_states(sums: dict[str, _Sums], scrapes: Sequence[Scrape], source_of: Callable[[str], str | None]) -> None:
-    """Add what workers say of this moment."""
-    named = {
-        labels["topic"]: labels["source"]
-        for scrape in scrapes
-        for labels, _ in scrape.series("logloom_records_total", "source", "topic")
-    }
-    for scrape in scrapes:
-        for labels, value in scrape.series("logloom_dead_letters_total", "source", "reason"):
-            sums[labels["source"]].dead[labels["reason"]] += int(value)
-        for labels, value in scrape.series("logloom_records_in_flight", "source"):
-            sums[labels["source"]].in_flight += int(value)
-        for labels, value in scrape.series("logloom_templates", "source"):
-            found = sums[labels["source"]]
-            found.templates = max(found.templates, int(value))
-        for labels, value in scrape.series("logloom_lag_records", "topic"):
-            topic = labels["topic"]
-            found = sums[named.get(topic) or source_of(topic) or topic]
-            found.lag = (found.lag or 0) + int(value)
-
-
-def _add_rates(sums: dict[str, _Sums], now: Scrape, before: Scrape) -> None:
-    """Add what a worker did between two scrapes."""
-    seconds = now.seconds - before.seconds
-    for name in ("records", "events", "dead_letters"):
-        for labels, growth in now.increases(before, f"logloom_{name}_total", "source"):
-            sums[labels["source"]].rates[name] += growth / seconds
-    for labels, growth in now.increases(before, "logloom_hits_total", "source", "tier"):
-        sums[labels["source"]].answered[_HITS.get(labels["tier"], "process")] += growth / seconds
-    for labels, growth in now.increases(before, "logloom_misses_total", "source"):
-        sums[labels["source"]].answered["model"] += growth / seconds
-
-
 def _worker(address: str, scrape: Scrape, was: Scrape | None) -> WorkerFigures:
-    about = next((labels for labels, _ in scrape.series(_BUILD)), {})
+    about = next((labels for labels, _ in scrape.series(_BUILD, "version", "parser")), {"version": "", "parser": ""})
     started = scrape.value(_STARTED)
 
     def rate(name: str) -> float | None:
@@ -240,11 +269,19 @@ def _worker(address: str, scrape: Scrape, was: Scrape | None) -> WorkerFigures:
     processors = rate("process_cpu_seconds_total") if scrape.value("process_cpu_seconds_total") is not None else None
     return WorkerFigures(
         address=address,
-        version=about.pop("version", ""),
-        parser=about.pop("parser", ""),
+        version=about["version"],
+        parser=about["parser"],
         uptime_seconds=None if started is None else max(0.0, scrape.time - started),
         resident_bytes=scrape.value("process_resident_memory_bytes"),
         processors=processors,
+        device=next(
+            (labels["device"] for labels, _ in scrape.series("logloom_device_memory_size_bytes", "device")), None
+        ),
+        device_bytes=scrape.value("logloom_device_memory_reserved_bytes"),
+        device_size_bytes=scrape.value("logloom_device_memory_size_bytes"),
+        is_exactly_once=scrape.value("logloom_transactions_total") is not None,
+        partitions=int(scrape.value("logloom_partitions") or 0),
+        is_redis_away=bool(scrape.value("logloom_redis_unavailable")),
         redis_errors_per_second=rate("logloom_redis_errors_total"),
         redis_pending=int(scrape.value("logloom_redis_pending_templates") or 0),
     )

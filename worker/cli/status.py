@@ -102,6 +102,10 @@ def _looks(
         source = settings.source_of(topic)
         return None if source is None else source.name
 
+    def scope_of(name: str) -> str:
+        source = settings.sources.get(name)
+        return name if source is None else source.scope
+
     before: dict[str, Scrape | str] = {}
     newest: deque[NewTemplate] = deque(maxlen=MOST)
     while True:
@@ -114,7 +118,7 @@ def _looks(
             note = str(exc)
         yield Look(
             time=datetime.now(UTC),
-            figures=figures(now, before, source_of=source_of),
+            figures=figures(now, before, source_of=source_of, scope_of=scope_of),
             newest=tuple(newest),
             note=note,
         )

@@ -144,6 +144,23 @@ def _share(tier: str, source: SourceFigures) -> str:
     return _percent(source.share(tier))
 
 
+def _device(worker: WorkerFigures) -> str:
+    if worker.device is None:
+        return "no model" if worker.parser == "none" else "CPU" if worker.parser else _NONE
+    return f"{worker.device} {_size(worker.device_bytes)} of {_size(worker.device_size_bytes)}"
+
+
+def _redis(worker: WorkerFigures) -> str:
+    waiting = f", {worker.redis_pending:,} waiting" if worker.redis_pending else ""
+    if worker.is_redis_away:
+        return f"away{waiting}"
+    return (
+        f"{_rate(worker.redis_errors_per_second)} errors/s{waiting}"
+        if worker.redis_errors_per_second
+        else f"no errors{waiting}"
+    )
+
+
 _SOURCES: tuple[_Column[SourceFigures], ...] = (
     _Column("source", lambda source: source.name, is_text=True),
     _Column("records\n/s", lambda source: _rate(source.records_per_second)),
@@ -155,6 +172,7 @@ _SOURCES: tuple[_Column[SourceFigures], ...] = (
     _Column("dead\n/s", lambda source: _rate(source.dead_letters_per_second)),
     _Column("in\nflight", lambda source: _whole(source.in_flight)),
     _Column("templates", lambda source: _whole(source.templates), is_detail=True),
+    _Column("new\n/s", lambda source: _rate(source.learned_per_second), is_detail=True),
 )
 _WORKERS: tuple[_Column[WorkerFigures], ...] = (
     _Column("worker", lambda worker: worker.address, is_text=True),
@@ -163,8 +181,10 @@ _WORKERS: tuple[_Column[WorkerFigures], ...] = (
         "processors", lambda worker: _NONE if worker.processors is None else f"{worker.processors:.2f}", is_detail=True
     ),
     _Column("memory", lambda worker: _size(worker.resident_bytes)),
-    _Column("Redis\nerrors/s", lambda worker: _rate(worker.redis_errors_per_second)),
-    _Column("waiting\nfor Redis", lambda worker: _whole(worker.redis_pending), is_detail=True),
+    _Column("partitions", lambda worker: _whole(worker.partitions), is_detail=True),
+    _Column("device", _device, is_text=True),
+    _Column("Redis", _redis, is_text=True),
+    _Column("delivery", lambda worker: "exactly once" if worker.is_exactly_once else "at least once", is_text=True),
     _Column("version", lambda worker: worker.version, is_text=True, is_detail=True),
     _Column("parser", lambda worker: worker.parser or "(starting)", is_text=True),
 )
