@@ -247,15 +247,21 @@ def test_no_text_reaches_the_terminal_raw(text: str, width: int) -> None:
     assert all(character.isprintable() or character == "\n" for character in shown)
 
 
-def test_markup_stays_text() -> None:
-    """Brackets are what they are."""
+def test_templates_are_cut_and_their_sources_are_not() -> None:
+    """Brackets are what they are; a long template ends with an ellipsis."""
     look = Look(
         time=datetime.now(UTC),
         figures=Figures(seconds=None, sources=(), workers=(), silent=()),
-        newest=(NewTemplate(time=None, source="web", id="1", text="[bold]peer[/bold] <*>"),),
+        newest=(
+            NewTemplate(time="2026-11-23T10:11:12.123Z", source="web", id="1", text="[bold]peer[/bold] <*>"),
+            NewTemplate(time=None, source="json-orders", id="2", text="x" * 100),
+        ),
         note=None,
     )
-    console = Console(width=80, record=True, file=open(os.devnull, "w"))  # noqa: SIM115, PTH123
+    console = Console(width=50, record=True, file=open(os.devnull, "w"))  # noqa: SIM115, PTH123
     with console.file:
-        console.print(drawn(look, 80))
-    assert "web  [bold]peer[/bold] <*>" in console.export_text()
+        console.print(drawn(look, 50))
+    assert [line.rstrip() for line in console.export_text().splitlines()[-2:]] == [
+        "10:11:12  web          [bold]peer[/bold] <*>",
+        f"          json-orders  {'x' * 26}…",
+    ]

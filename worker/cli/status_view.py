@@ -95,9 +95,9 @@ def _newest(templates: Sequence[NewTemplate]) -> Table:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0), pad_edge=False)
     for _ in range(2):
         table.add_column(no_wrap=True)
-    table.add_column(no_wrap=True, overflow="ellipsis")
+    table.add_column()  # the only one that gets narrower
     for template in templates:
-        text = Text(printable(template.text))
+        text = Text(printable(template.text), no_wrap=True, overflow="ellipsis")
         if template.replaces:
             text.append(f"  in the place of {template.replaces}", style="dim")
         at = (template.time or "")[11:19]
@@ -176,7 +176,7 @@ _SOURCES: tuple[_Column[SourceFigures], ...] = (
 )
 _WORKERS: tuple[_Column[WorkerFigures], ...] = (
     _Column("worker", lambda worker: worker.address, is_text=True),
-    _Column("up", lambda worker: _span(worker.uptime_seconds)),
+    _Column("up", lambda worker: _span(worker.uptime_seconds), is_detail=True),
     _Column(
         "processors", lambda worker: _NONE if worker.processors is None else f"{worker.processors:.2f}", is_detail=True
     ),
