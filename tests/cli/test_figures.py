@@ -63,7 +63,7 @@ def test_the_first_scrape_has_no_rates() -> None:
     """What is a state is known at once, what is a rate is not."""
     worker = Worker("web")
     worker.work("web", "t", 10)
-    worker.metrics.records_in_flight("web", 7)
+    worker.metrics.records_in_flight("web", more=7)
     found = figures({"a": worker.scrape(0)})
     (web,) = found.sources
     assert (found.seconds, web.records_per_second, web.hit_rate, web.misses_per_second) == (None, None, None, None)

@@ -133,7 +133,7 @@ def test_a_view_that_lives_until_it_is_interrupted(serve: Serve) -> None:
     try:
         while b"not known here" not in seen:
             seen += os.read(leader, 65_536)
-        metrics.records_in_flight("web", 123_456)
+        metrics.records_in_flight("web", more=123_456)
         while b"123,456" not in seen:
             seen += os.read(leader, 65_536)
         process.send_signal(signal.SIGINT)
