@@ -4,7 +4,7 @@ BIN := .venv/bin
 KAFKA ?=
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: demo test test-quick check format bench chaos soak sbom audit lock kernels deploy deploy-diff undeploy rules clean help
+.PHONY: demo test test-cluster test-quick check format bench chaos soak sbom audit lock kernels deploy deploy-diff undeploy rules clean help
 .DEFAULT_GOAL := help
 
 help:  ## show the targets
@@ -36,6 +36,16 @@ demo: .venv/demo.stamp kernels  ## stream real sample logs through broker, worke
 
 test: .venv/all.stamp kernels  ## set up and pass all tests
 	$(BIN)/python -m pytest
+
+KUBERNETES := gitVersion=v1.32.13 gitMajor=1 gitMinor=32
+
+.cache/kube-apiserver: $(wildcard tests/deploy/apiserver/*)
+	@echo '==> building kube-apiserver (needs Go; half an hour on one core)'
+	@mkdir -p .cache
+	cd tests/deploy/apiserver && go build -ldflags '$(KUBERNETES:%=-X k8s.io/component-base/version.%)' -o ../../../$@ .
+
+test-cluster: .venv/all.stamp .cache/kube-apiserver  ## `make deploy` against a real kube-apiserver (needs Go and etcd)
+	LOGLOOM_TEST_API_SERVER=$(CURDIR)/.cache/kube-apiserver $(BIN)/python -m pytest tests/deploy/test_cluster.py
 
 test-quick: .venv/all.stamp  ## the tests that need no server and take no time
 	$(BIN)/python -m pytest -m 'not kafka and not redis and not slow'

@@ -256,11 +256,12 @@ def apply(folder: Path, namespace: str) -> None:
     """Apply server-side: what others own, such as the autoscaler the replicas, stays theirs."""
     say("applies")
     done = run("apply", "--server-side", f"--field-manager={MANAGER}", "-k", str(folder))
-    print(done.stdout.strip())
+    print(done.stdout.strip(), flush=True)
     if done.returncode:
         refuse(
-            f"kubectl apply failed; what is printed above is applied:\n{done.stderr.strip()}\nnamespace: {namespace}"
+            f"kubectl apply failed in namespace {namespace}; what is printed above is applied:\n{done.stderr.strip()}"
         )
+    print(done.stderr.strip(), file=sys.stderr)  # warnings
 
 
 def watch(namespace: str, objects: Sequence[Object], timeout: str) -> None:

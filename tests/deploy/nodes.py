@@ -4,6 +4,7 @@ It does so through the API alone, so that it serves any API server that has neit
 """
 
 import json
+import ssl
 import threading
 import urllib.error
 import urllib.request
@@ -20,9 +21,11 @@ NO_IMAGE = {"waiting": {"reason": "ImagePullBackOff", "message": "Back-off pulli
 class Nodes:
     """Brings the pods of every Deployment up, or leaves them as `broken` says by the Deployment's name."""
 
-    def __init__(self, url: str, broken: Mapping[str, Object] | None = None) -> None:
+    def __init__(self, url: str, broken: Mapping[str, Object] | None = None, token: str | None = None) -> None:
         self._url = url
         self._broken = broken or {}
+        self._headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        self._tls = None if token is None else ssl._create_unverified_context()  # noqa: S323  a server on this machine
 
     def look(self, namespace: str) -> None:
         """Bring the Deployments of a namespace to what their specs ask for."""
@@ -46,7 +49,7 @@ class Nodes:
             "unavailableReplicas": 1 - count, "conditions": [condition],
         }  # fmt: skip
         place = f"/apis/apps/v1/namespaces/{namespace}/deployments/{name}/status"
-        self._send("PATCH", place, {"status": status})
+        self.send("PATCH", place, {"status": status})
 
     def _make_pod(self, namespace: str, name: str, deployment: Object, state: Object | None) -> None:
         template = deployment["spec"]["template"]
@@ -55,7 +58,7 @@ class Nodes:
         pod = {"apiVersion": "v1", "kind": "Pod", "spec": template["spec"]}
         pod["metadata"] = {"name": name, "labels": template["metadata"]["labels"]}
         try:
-            self._send("POST", pods, pod)
+            self.send("POST", pods, pod)
         except urllib.error.HTTPError as error:
             if error.code != 409:
                 raise
@@ -64,7 +67,7 @@ class Nodes:
         identity = {"image": container["image"], "imageID": ""}
         ready = {"type": "Ready", "status": str(state is None), "message": "containers with unready status: [worker]"}
         status = {"containerStatuses": [{**of_container, **identity}], "conditions": [ready], "phase": "Running"}
-        self._send("PATCH", f"{pods}/{name}/status", {"status": status})
+        self.send("PATCH", f"{pods}/{name}/status", {"status": status})
 
     def _tell(self, namespace: str, pod: str, waiting: Object) -> None:
         event = {
@@ -74,23 +77,27 @@ class Nodes:
             "reason": "Failed", "message": waiting["message"],
             "firstTimestamp": "2026-01-01T00:00:00Z", "lastTimestamp": "2026-01-01T00:00:00Z",
         }  # fmt: skip
-        self._send("POST", f"/api/v1/namespaces/{namespace}/events", event)
+        self.send("POST", f"/api/v1/namespaces/{namespace}/events", event)
 
     def _items(self, path: str) -> list[Object]:
-        return list(self._send("GET", path)["items"])
+        return list(self.send("GET", path)["items"])
 
-    def _send(self, method: str, path: str, body: Object | None = None) -> Any:
+    def send(self, method: str, path: str, body: Object | None = None) -> Any:
+        """Ask the API server."""
         kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
         given = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(self._url + path, given, {"Content-Type": kind}, method=method)  # noqa: S310  the test's own server
-        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310  the same
+        headers = {**self._headers, "Content-Type": kind}
+        request = urllib.request.Request(self._url + path, given, headers, method=method)  # noqa: S310  the test's own server
+        with urllib.request.urlopen(request, timeout=10, context=self._tls) as answer:  # noqa: S310  the same
             return json.load(answer)
 
 
 @contextmanager
-def bringing_up(url: str, namespace: str, broken: Mapping[str, Object] | None = None) -> Iterator[None]:
+def bringing_up(
+    url: str, namespace: str, broken: Mapping[str, Object] | None = None, token: str | None = None
+) -> Iterator[None]:
     """Look after a namespace meanwhile."""
-    nodes, ended = Nodes(url, broken), threading.Event()
+    nodes, ended = Nodes(url, broken, token), threading.Event()
 
     def work() -> None:
         while not ended.wait(0.1):

@@ -2,20 +2,16 @@
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.deploy.api_server import ApiServer, custom_kinds, serving
+from tests.deploy.making import NAMESPACE, Make
 from tests.deploy.nodes import NO_IMAGE, bringing_up
-from tests.deploy.overlays import KUBECTL, ROOT
+from tests.deploy.overlays import ROOT
 from tests.kafka_broker import free_port
-
-NAMESPACE = "logloom-test"
 
 
 @pytest.fixture
@@ -23,31 +19,6 @@ def cluster() -> Iterator[ApiServer]:
     """Give an API server that knows the operators' kinds, where pods come up."""
     with serving() as server, bringing_up(server.url, NAMESPACE):
         yield server
-
-
-class Make:
-    """Runs targets of the Makefile against a cluster."""
-
-    def __init__(self, folder: Path, url: str) -> None:
-        self._kubeconfig = folder / "kubeconfig"
-        named: dict[str, Any] = {
-            "clusters": [{"name": "stand-in", "cluster": {"server": url}}],
-            "contexts": [{"name": "stand-in", "context": {"cluster": "stand-in", "user": "she"}}],
-            "users": [{"name": "she", "user": {}}],
-        }
-        self._kubeconfig.write_text(json.dumps({"kind": "Config", "current-context": "stand-in", **named}))
-
-    def __call__(self, target: str, **variables: str) -> "subprocess.CompletedProcess[str]":
-        """Make `target`; the exit code is for the caller to look at."""
-        given = {"NAMESPACE": NAMESPACE, "TIMEOUT": "20s", "KUBECTL": str(KUBECTL), "PYTHON": sys.executable}
-        words = [f"{name}={value}" for name, value in {**given, **variables}.items()]
-        # Not what the make around these tests hands down.
-        own = {name: value for name, value in os.environ.items() if not name.startswith(("MAKE", "MFLAGS"))}
-        return subprocess.run(
-            ["make", "--silent", target, *words],
-            cwd=ROOT, env={**own, "KUBECONFIG": str(self._kubeconfig)},
-            capture_output=True, text=True, check=False, timeout=120,
-        )  # fmt: skip
 
 
 @pytest.fixture

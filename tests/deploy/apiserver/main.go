@@ -1,0 +1,11 @@
+// A kube-apiserver for `make test-cluster`, built from Kubernetes' own module.
+package main
+
+import (
+	"os"
+
+	"k8s.io/component-base/cli"
+	"k8s.io/kubernetes/cmd/kube-apiserver/app"
+)
+
+func main() { os.Exit(cli.Run(app.NewAPIServerCommand())) }
