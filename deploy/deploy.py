@@ -13,6 +13,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -23,6 +24,7 @@ BUILD = HERE.parent / "build" / "deploy"
 KUBECTL = shlex.split(os.environ.get("KUBECTL") or "kubectl")
 MANAGER = "logloom-deploy"
 LABEL = "app.kubernetes.io/part-of=logloom"
+WORKERS = "app.kubernetes.io/name=logloom,app.kubernetes.io/component=worker"
 #: What Logloom may have in a namespace. Not KafkaTopic and KafkaUser: with a topic goes what is in it.
 OWNED = [
     *("configmaps", "deployments.apps", "horizontalpodautoscalers.autoscaling", "networkpolicies.networking.k8s.io"),
@@ -37,7 +39,7 @@ OPERATORS = {
     "monitoring.coreos.com": "the Prometheus operator: install it, or do without by MONITORING=none",
     "kafka.strimzi.io": "Strimzi: install it, or leave the component strimzi out",
 }
-#: What prints a worker's lag, in its own container.
+#: What prints a worker's metrics, in its own container.
 READ_METRICS = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:9464/metrics').read().decode())"
 
 Object = dict[str, Any]
@@ -261,7 +263,7 @@ def apply(folder: Path, namespace: str) -> None:
         refuse(
             f"kubectl apply failed in namespace {namespace}; what is printed above is applied:\n{done.stderr.strip()}"
         )
-    print(done.stderr.strip(), file=sys.stderr)  # warnings
+    sys.stderr.write(done.stderr)  # warnings
 
 
 def watch(namespace: str, objects: Sequence[Object], timeout: str) -> None:
@@ -325,11 +327,19 @@ def show(namespace: str) -> None:
 
 
 def _lag(here: str) -> str:
-    read = run("exec", "deployment/logloom", here, "--", "python", "-c", READ_METRICS)
-    if read.returncode:
-        return f"lag can't be read: {read.stderr.strip()}"
-    lag = re.findall(r"^logloom_lag_records\{(.*)\} (\S+)$", read.stdout, re.MULTILINE)
-    return "lag of one worker: " + (", ".join(f"{of} {records}" for of, records in lag) or "no partitions yet")
+    """Add up by topic what the workers say of their partitions."""
+    pods = run("get", "pods", here, f"--selector={WORKERS}", "--output=name").stdout.split()
+    lag: Counter[str] = Counter()
+    for pod in pods:
+        read = run("exec", pod, here, "--", "python", "-c", READ_METRICS)
+        if read.returncode:
+            return f"lag can't be read: {read.stderr.strip()}"
+        for topic, records in re.findall(
+            r'^logloom_lag_records\{.*topic="([^"]+)".*\} (\S+)$', read.stdout, re.MULTILINE
+        ):
+            lag[topic] += int(float(records))
+    told = ", ".join(f"{topic} {records:,}" for topic, records in sorted(lag.items())) or "no partitions yet"
+    return f"lag of the workers ({len(pods)}) in records: {told}"
 
 
 def _events(namespace: str) -> str:

@@ -38,7 +38,7 @@ def test_deploy_and_undeploy(cluster: ApiServer, make: Make) -> None:
 
     def printed(command: list[str]) -> str:
         asked.append(command[0])
-        return 'logloom_lag_records{partition="0",topic="app.raw"} 17.0\n'
+        return "".join(f'logloom_lag_records{{partition="{number}",topic="app.raw"}} 17.0\n' for number in range(2))
 
     cluster.printed = printed
     before = make("deploy-diff")
@@ -47,7 +47,7 @@ def test_deploy_and_undeploy(cluster: ApiServer, make: Make) -> None:
 
     first = make("deploy", KAFKA="kafka.example:19092", REDIS="redis.example:6379")
     assert first.returncode == 0, first.stdout + first.stderr
-    for told in ("creates namespace", "successfully rolled out", "logloom-1", 'topic="app.raw" 17.0'):
+    for told in ("creates namespace", "successfully rolled out", "logloom-1", "in records: app.raw 34"):
         assert told in first.stdout
     assert asked == ["python"]
     labels = cluster.objects["namespaces", "", NAMESPACE]["metadata"]["labels"]
