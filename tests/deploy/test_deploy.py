@@ -125,7 +125,7 @@ def test_no_rights(cluster: ApiServer, make: Make) -> None:
     cluster.forbidden = {"patch deployments.apps", "create networkpolicies.networking.k8s.io"}
     done = make("deploy")
     assert done.returncode != 0
-    refused = "create networkpolicies.networking.k8s.io, patch deployments.apps"
+    refused = "patch deployments.apps, create networkpolicies.networking.k8s.io"
     assert f"Error: you may not do this in namespace {NAMESPACE}: {refused}" in done.stderr
     assert cluster.objects == {}
 
