@@ -72,6 +72,8 @@ class FakeProducer:
     produced: list[Produced] = field(default_factory=list)
     may_deliver: asyncio.Event = field(default_factory=asyncio.Event)
     fails: bool = False
+    #: Of each topic.
+    partitions: int = 3
 
     def __post_init__(self) -> None:
         self.may_deliver.set()
@@ -84,6 +86,11 @@ class FakeProducer:
     def of(self, topic: str) -> list[Produced]:
         """Return the records of one topic."""
         return [record for record in self.produced if record.topic == topic]
+
+    async def partitions_of(self, topic: str) -> int:
+        """Return how many partitions a topic has."""
+        del topic
+        return self.partitions
 
     async def send(self, topic: str, partition: int, batch: EncodedBatch) -> "asyncio.Task[Delivery]":
         """Take a record batch."""

@@ -22,7 +22,7 @@ from worker.assembly import Assembly, app_settings, assemble, envelope_of
 from worker.cache.store import TemplateStore
 from worker.cli import checks
 from worker.errors import WrongModel, WrongSettings
-from worker.knowledge import Knowledge
+from worker.knowledge import Knowledge, LoadedModel
 from worker.metrics import Metrics
 from worker.parsing.checkpoint import FIELDS, KNOWN, checkpoint_version, prompt_folder
 from worker.parsing.known import write_known
@@ -327,7 +327,7 @@ async def test_a_reload_that_fails_changes_nothing(tmp_path: Path, wrong: dict[s
         with pytest.raises(WrongModel, match=said):
             await assembly.reload(settings(source, model=wrong.get("model", new)))
         assert (assembly.settings, assembly.knowledge, assembly.pipelines["shop"].parts) == before
-        assert assembly.knowledge.model is not None
+        assert isinstance(assembly.knowledge.model, LoadedModel)
         assert await assembly.knowledge.model.batcher.templates([b"took 5 s"]) is not None
         assert failures == []
 
@@ -367,7 +367,7 @@ async def test_reloads_leave_nothing_behind(tmp_path: Path, redis_server: RedisS
         assembly, failures = await opened(stack, its[0])
         for number in range(1, 23):
             model = assembly.knowledge.model
-            assert model is not None
+            assert isinstance(model, LoadedModel)
             assert await model.batcher.templates([b"took 5 s"]) is not None
             parsers.append(weakref.ref(model.parser))
             del model

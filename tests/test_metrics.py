@@ -13,7 +13,18 @@ from prometheus_client import CollectorRegistry, Histogram, generate_latest
 from worker.cache.templates import TemplateCache
 from worker.collectors import LATENCY_BUCKETS, Latencies, UsedTemplate
 from worker.errors import ModelFailed, TooLarge, TooMuchForDevice, Undecodable, Unparsable
-from worker.metrics import HIT_TIERS, LABELS, MOST_TOPICS, REASONS, REDIS_OPERATIONS, RELOADS, TRANSACTIONS, Metrics
+from worker.metrics import (
+    ANSWERS,
+    ATTEMPTS,
+    HIT_TIERS,
+    LABELS,
+    MOST_TOPICS,
+    REASONS,
+    REDIS_OPERATIONS,
+    RELOADS,
+    TRANSACTIONS,
+    Metrics,
+)
 from worker.parsing.templates import Template
 
 
@@ -219,6 +230,8 @@ def test_a_flood_makes_no_more_series_than_settings_allow() -> None:
         metrics.device_memory(f"cuda:{number}", allocated=1, reserved=2, size=3)
         metrics.describe_build(parser=f"parser-{number}")
         metrics.templates_changed("common", learned=1, received=1, replaced=1)
+        metrics.asked(1, again=number % 2 == 1)
+        metrics.answer(is_served=number % 2 == 1)
         metrics.redis_failed(REDIS_OPERATIONS[number % len(REDIS_OPERATIONS)])
     for before, after in pairwise(range(0, 200, partitions)):
         for partition in range(before, after):
@@ -227,8 +240,10 @@ def test_a_flood_makes_no_more_series_than_settings_allow() -> None:
             metrics.revoked("web-1", partition)
     values = {
         "source": len(sources), "topic": MOST_TOPICS + 1, "reason": len(REASONS), "tier": len(HIT_TIERS),
-        "type": len(types), "operation": len(REDIS_OPERATIONS), "outcome": max(len(RELOADS), len(TRANSACTIONS)),
+        "type": len(types), "operation": len(REDIS_OPERATIONS),
+        "outcome": max(len(RELOADS), len(TRANSACTIONS), len(ANSWERS)),
         "scope": len(scopes), "template": top, "text": 1, "device": 1, "version": 1, "parser": 1,
+        "attempt": len(ATTEMPTS),
     }  # fmt: skip
     bounds = {
         one.name: one.series * (partitions if "partition" in one.labels else prod(values[name] for name in one.labels))

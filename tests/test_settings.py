@@ -13,6 +13,7 @@ from worker.settings import Settings, describe, load, read, shown
 from worker.settings.kinds import time_zone
 from worker.settings.model import Envelope, RedactedKind
 
+_TIERS = {"LOGLOOM_ROLE": "parse", "LOGLOOM_REDIS__URL": "redis://localhost"}
 _ONCE = {"LOGLOOM_TOPICS": "t", "LOGLOOM_KAFKA__DELIVERY": "exactly-once"}
 _OAUTHBEARER = {"LOGLOOM_KAFKA__SASL_MECHANISM": "OAUTHBEARER"}
 _SASL = {"LOGLOOM_KAFKA__SASL_MECHANISM": "PLAIN", "LOGLOOM_KAFKA__SASL_USERNAME": "u"}
@@ -223,6 +224,11 @@ def test_all_mistakes_come_at_once(tmp_path: Path) -> None:
             "sources of the scope 'a' share their templates, so they need the same prompt",
         ),
         ({}, "neither is set, nor is there a table [sources.NAME]: nothing to read"),
+        ({"LOGLOOM_TOPICS": "t", "LOGLOOM_ROLE": "gpu"}, "allowed: all, match, parse"),
+        ({"LOGLOOM_TOPICS": "t", "LOGLOOM_ROLE": "match"}, "not set, and role is match: templates come back"),
+        (_TIERS | {"LOGLOOM_TOPICS": "t", "LOGLOOM_MODEL__PATH": "none"}, "none, and role is parse"),
+        (_TIERS | {"LOGLOOM_TOPICS": "t", "LOGLOOM_MISSES__TOPIC": "logloom.events"}, "misses need a topic of their"),
+        (_TIERS | {"LOGLOOM_TOPICS": "logloom.misses"}, "'logloom.misses' is read and written: a loop"),
         ({"LOGLOOM_SOURCES__A__TOPICS": "t", "LOGLOOM_SOURCES__A__ZONE": "Mars/Base"}, "no such zone"),
         ({"LOGLOOM_SOURCES__A__TOPICS": "t", "LOGLOOM_SOURCES__A__ENCODING": "utf-9"}, "no such encoding"),
         (
@@ -488,7 +494,7 @@ def test_every_setting_is_described() -> None:
     """The table names every setting with a default, what is allowed and a meaning."""
     rows = [line for line in describe().splitlines() if line.startswith("| `")]
     names = [row.split("|")[1].strip(" `") for row in rows]
-    assert len(rows) == 103
+    assert len(rows) == 106
     assert {"bootstrap_servers", "topic_pattern", "parameter_names", "port"} <= set(names)
     assert all(len([cell for cell in row.split(" | ") if cell.strip(" |")]) == 5 for row in rows)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import structlog
 
+from worker.answering import REQUESTS, Answering, AnsweringParts
 from worker.app import AppSettings, WorkerApp
 from worker.cache.calls import ALL_SCOPES, Calls
 from worker.codec.envelopes import AUTO, PRESETS, Envelope
@@ -18,7 +19,7 @@ from worker.codec.header_finder import HeaderFinder
 from worker.codec.multiline import Joiner, Limits
 from worker.collectors import UsedTemplate
 from worker.health import HealthServer
-from worker.knowledge import Knowledge, SharedNetworks, redaction_of
+from worker.knowledge import Knowledge, LoadedModel, SharedNetworks, redaction_of
 from worker.memory import give_back
 from worker.metrics import TRANSACTION_ABORTED, TRANSACTION_COMMITTED, Metrics
 from worker.parsing.checkpoint import taught_fields
@@ -50,16 +51,13 @@ def app_settings(settings: Settings) -> AppSettings:
     kafka, output, limits = settings.kafka, settings.output, settings.limits
     return AppSettings(
         bootstrap_servers=",".join(kafka.bootstrap_servers),
-        group=kafka.group_id,
-        subscriptions=[
-            Subscription(source=source.name, topics=tuple(source.topics), pattern=source.topic_pattern)
-            for source in settings.sources.values()
-        ],
-        written_topics=settings.own_topics,
+        group=settings.group_id,
+        subscriptions=_subscriptions(settings),
+        written_topics=settings.written_topics,
         transport="faust" if settings.transport == "faust" else "batches",
         client_id=kafka.client_id,
         group_instance_id=kafka.group_instance_id,
-        is_exactly_once=kafka.delivery == "exactly-once",
+        is_exactly_once=settings.is_exactly_once,
         transaction_interval_seconds=kafka.transaction_interval_ms / 1000,
         read_committed=kafka.isolation_level == "read_committed",
         offset_reset=kafka.auto_offset_reset,
@@ -82,6 +80,15 @@ def app_settings(settings: Settings) -> AppSettings:
         consumer_credentials=consumer_credentials(kafka),
         producer_security=producer_security(kafka),
     )
+
+
+def _subscriptions(settings: Settings) -> list[Subscription]:
+    if settings.role == "parse":
+        return [Subscription(source=REQUESTS, topics=(settings.misses.topic,))]
+    return [
+        Subscription(source=source.name, topics=tuple(source.topics), pattern=source.topic_pattern)
+        for source in settings.sources.values()
+    ]
 
 
 def envelope_of(source: Source, settings: Settings) -> Envelope:
@@ -117,7 +124,9 @@ class Assembly:
     fail: Fail
     calls: Calls = field(default_factory=Calls)
     networks: SharedNetworks = field(default_factory=SharedNetworks)
+    #: By source; a worker of role `parse` answers requests instead.
     pipelines: dict[str, Pipeline] = field(default_factory=dict)
+    answering: Answering | None = None
     knowledge: Knowledge = field(init=False)
     #: Whether kernels and model are loaded, and batches may come.
     is_open: bool = field(default=False, init=False)
@@ -131,9 +140,16 @@ class Assembly:
         self.metrics.describe_build(parser=self.knowledge.parser_version)
         for name, parts in self._parts(self.settings, self.knowledge).items():
             self.pipelines[name] = Pipeline(parts, outlet=self.outlet, metrics=self.metrics, fail=self.fail)
+        if (answers := _answering_parts(self.settings, self.knowledge)) is not None:
+            self.answering = Answering(answers, outlet=self.outlet, metrics=self.metrics)
         self.metrics.show_templates(self._used_templates)
-        self.knowledge.listen(self.fail)
+        self.knowledge.listen()
         self.is_open = True
+
+    @property
+    def processors(self) -> Mapping[str, Pipeline | Answering]:
+        """What takes batches, by source."""
+        return self.pipelines if self.answering is None else {REQUESTS: self.answering}
 
     async def reload(self, settings: Settings) -> None:
         """Build what `settings` say beside what there is, and exchange both between two batches of each partition.
@@ -156,14 +172,16 @@ class Assembly:
         self.settings, self.knowledge = settings, knowledge
         for name, pipeline in self.pipelines.items():
             pipeline.exchange(parts[name])
+        if self.answering is not None and (answers := _answering_parts(settings, knowledge)) is not None:
+            self.answering.exchange(answers)
         try:
-            await asyncio.gather(*(pipeline.settle_in() for pipeline in self.pipelines.values()))
+            await asyncio.gather(*(processor.settle_in() for processor in self.processors.values()))
         except Exception as exc:  # noqa: BLE001 - half of it is in force: as if a batch had failed
             self.fail(exc)
         finally:
             if knowledge is not former:
                 await former.close(heir=knowledge)
-                knowledge.listen(self.fail)
+                knowledge.listen()
         self.metrics.describe_build(parser=knowledge.parser_version)
         if knowledge is not former:
             del former
@@ -181,12 +199,12 @@ class Assembly:
         """Read those that nobody pushes, but for lag."""
         knowledge, metrics = self.knowledge, self.metrics
         metrics.partitions(app.partitions)
-        metrics.in_flight(sum(pipeline.batches_in_flight for pipeline in self.pipelines.values()))
+        metrics.in_flight(sum(processor.batches_in_flight for processor in self.processors.values()))
         metrics.tasks(len(asyncio.all_tasks()))
         metrics.templates({scope: len(misses.cache) for scope, misses in knowledge.misses.items()})
         if knowledge.store is not None:
             metrics.redis(pending=knowledge.store.pending, is_away=knowledge.store.is_away)
-        if knowledge.model is not None:
+        if isinstance(knowledge.model, LoadedModel):
             metrics.misses_waiting(knowledge.model.batcher.waiting)
             if (memory := knowledge.model.parser.device_memory()) is not None:
                 metrics.device_memory(
@@ -205,10 +223,13 @@ class Assembly:
             networks=self.networks,
             producer=self.producer,
             calls=self.calls,
+            fail=self.fail,
         )
 
     def _parts(self, settings: Settings, knowledge: Knowledge) -> dict[str, Parts]:
         """Make what the batches of each source are processed with. Raises WrongModel and WrongSettings."""
+        if settings.role == "parse":
+            return {}
         return {name: self._parts_of(source, settings, knowledge) for name, source in settings.sources.items()}
 
     def _parts_of(self, source: Source, settings: Settings, knowledge: Knowledge) -> Parts:
@@ -227,18 +248,11 @@ class Assembly:
             redaction=redaction_of(settings, source),
         )
         limits = Limits(max_lines=multiline.max_lines, max_bytes=multiline.max_bytes, max_seconds=multiline.seconds)
-        outputs = Outputs(
-            topic=output.topic,
-            dead_letter_topic=output.dead_letter_topic,
-            compression=output.compression,
-            max_batch_bytes=output.max_batch_bytes,
-            max_line_bytes=settings.limits.max_line_bytes,
-        )
         return Parts(
             path=path,
             envelope=self._envelope_of(source, settings),
             joiner=Joiner(limits=limits, multiline=is_joined, by_record=settings.kafka.delivery == "exactly-once"),
-            outputs=outputs,
+            outputs=_outputs_of(settings),
             max_wait_seconds=multiline.seconds,
         )
 
@@ -261,6 +275,25 @@ class Assembly:
         return FieldReader(self.networks.asker, source.fields, taught=taught)
 
 
+def _outputs_of(settings: Settings) -> Outputs:
+    output = settings.output
+    return Outputs(
+        topic=output.topic,
+        dead_letter_topic=output.dead_letter_topic,
+        compression=output.compression,
+        max_batch_bytes=output.max_batch_bytes,
+        max_line_bytes=settings.limits.max_line_bytes,
+    )
+
+
+def _answering_parts(settings: Settings, knowledge: Knowledge) -> AnsweringParts | None:
+    """Make what requests are answered with; None where this worker answers none."""
+    if settings.role != "parse" or knowledge.box is None:
+        return None
+    outputs = _outputs_of(settings)
+    return AnsweringParts(misses=knowledge.misses, versions=knowledge.versions, box=knowledge.box, outputs=outputs)
+
+
 async def _load_kernels(settings: Settings) -> None:
     """Load what batches run, in a thread: where the cache lacks it a minute goes by, and others have their turn."""
     redacts = any(settings.redacted(source) for source in settings.sources.values())
@@ -276,16 +309,16 @@ def _asked_of_envelope(source: Source, settings: Settings) -> tuple[object, ...]
 def assemble(settings: Settings, reloader: Reloader | None = None) -> WorkerApp:
     """Make the worker that `settings` describe; `reloader` has it take others later. Raises WrongSettings."""
     metrics = Metrics(
-        sources=settings.sources,
+        sources=[REQUESTS] if settings.role == "parse" else settings.sources,
         scopes={source.scope for source in settings.sources.values()},
-        is_exactly_once=settings.kafka.delivery == "exactly-once",
+        is_exactly_once=settings.is_exactly_once,
     )
     began_ms = int((time.time() - _CLOCKS_DIFFER_SECONDS) * 1000)
 
     @asynccontextmanager
     async def pipelines(
         producer: RecordBatchProducer, outlet: Outlet, fail: Fail
-    ) -> AsyncIterator[Mapping[str, Pipeline]]:
+    ) -> AsyncIterator[Mapping[str, Pipeline | Answering]]:
         assembly = Assembly(
             settings=settings,
             metrics=metrics,
@@ -300,7 +333,7 @@ def assemble(settings: Settings, reloader: Reloader | None = None) -> WorkerApp:
             _keep_running(stack, _watch(app, assembly), fail)
             if reloader is not None:
                 _keep_running(stack, reloader.run(assembly.reload, metrics), fail)
-            yield assembly.pipelines
+            yield assembly.processors
 
     def count(is_committed: bool) -> None:
         metrics.transaction(TRANSACTION_COMMITTED if is_committed else TRANSACTION_ABORTED)

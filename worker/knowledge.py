@@ -8,10 +8,12 @@ import asyncio
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
+from pathlib import Path
 
 import structlog
 
 from worker.announcing import Announcer
+from worker.cache.answers import AnswerBox
 from worker.cache.calls import Calls
 from worker.cache.misses import Misses
 from worker.cache.store import TemplateStore
@@ -20,7 +22,7 @@ from worker.errors import StoreUnavailable, WrongModel
 from worker.logs import log_stacks
 from worker.metrics import Metrics
 from worker.parsing.asking import Asker
-from worker.parsing.checkpoint import checkpoint_contents, checkpoint_folder
+from worker.parsing.checkpoint import checkpoint_contents, checkpoint_folder, checkpoint_version
 from worker.parsing.checksums import verify
 from worker.parsing.fields import SHIPPED
 from worker.parsing.message_types import Typer
@@ -28,6 +30,7 @@ from worker.parsing.microbatch import MicroBatcher
 from worker.parsing.parser import EncoderParser
 from worker.parsing.redaction import Redaction
 from worker.parsing.stream import Stream
+from worker.requests import Requests, ScopeRequests
 from worker.settings import Model, Settings, Source
 from worker.tasks import Fail, reporting
 from worker.transport.producer import RecordBatchProducer
@@ -90,6 +93,15 @@ class LoadedModel:
         )
         return cls(parser=parser, batcher=batcher, settings=settings, contents=contents)
 
+    @property
+    def version(self) -> str:
+        """Name and digest of the checkpoint."""
+        return self.parser.version
+
+    def version_of(self, prompt: str | None) -> str:
+        """Name what decides the templates under a prompt. Raises WrongModel."""
+        return self.parser.version_of(prompt)
+
     def is_that_of(self, settings: Model) -> bool:
         """Tell whether `settings` would load the same now, by what the checkpoint holds.
 
@@ -104,6 +116,36 @@ class LoadedModel:
         return checkpoint_contents(folder) == self.contents
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoteModel:
+    """A checkpoint that workers of role `parse` have loaded: here its versions are known, and torch is not imported."""
+
+    folder: Path
+    #: What it was found by.
+    settings: Model
+    contents: tuple[str, ...]
+
+    @classmethod
+    def load(cls, path: str, settings: Model) -> "RemoteModel":
+        """Look at the checkpoint at `path`. Raises WrongModel."""
+        folder = checkpoint_folder(path)
+        verify(folder, settings.signature_key)
+        return cls(folder=folder, settings=settings, contents=checkpoint_contents(folder))
+
+    @property
+    def version(self) -> str:
+        """Name and digest of the checkpoint."""
+        return self.contents[0]
+
+    def version_of(self, prompt: str | None) -> str:
+        """Name what decides the templates under a prompt. Raises WrongModel."""
+        return checkpoint_version(self.folder, prompt)
+
+    def is_that_of(self, settings: Model) -> bool:
+        """Tell whether `settings` would find the same now. Raises WrongModel."""
+        return settings == self.settings and RemoteModel.load(str(settings.path), settings) == self
+
+
 @dataclass(slots=True, kw_only=True)
 class Knowledge:
     """The model, the caches and the store of one worker, as its settings say."""
@@ -113,16 +155,21 @@ class Knowledge:
     networks: SharedNetworks
     producer: RecordBatchProducer
     calls: Calls
-    model: LoadedModel | None = None
+    fail: Fail
+    model: LoadedModel | RemoteModel | None = None
     store: TemplateStore | None = None
+    #: How misses are handed to workers of role `parse`, and how these answer; None where a worker does all itself.
+    box: AnswerBox | None = None
+    requests: Requests | None = None
     #: What answers the misses of each scope.
     misses: Mapping[str, Misses] = field(default_factory=dict)
     _listening: asyncio.Task[None] | None = None
+    _requesting: asyncio.Task[None] | None = None
 
     @property
     def parser_version(self) -> str:
-        """Name the parser that is loaded."""
-        return _NO_PARSER if self.model is None else self.model.parser.version
+        """Name the parser that decides, here or elsewhere."""
+        return _NO_PARSER if self.model is None else self.model.version
 
     def version_of(self, source: Source) -> str:
         """Tell what decides the templates of `source`: the parser under its prompt. Events say so.
@@ -134,7 +181,7 @@ class Knowledge:
         if self.model is None:
             return _NO_PARSER
         try:
-            return self.model.parser.version_of(source.prompt)
+            return self.model.version_of(source.prompt)
         except WrongModel as exc:
             raise WrongModel(f"sources.{source.name}.prompt: {exc}") from exc
 
@@ -166,6 +213,12 @@ class Knowledge:
         self.model = await asyncio.to_thread(self._load, None if former is None else former.model)
         versions = self.versions
         self.store = self._connect(versions)
+        self.box = self._open_box()
+        if self.box is not None and self.settings.role == "match":
+            self.requests = self._requests_by(self.box)
+            # Before any batch comes: a reload waits for batches, which may wait for answers.
+            self._requesting = asyncio.create_task(self.requests.run())
+            self._requesting.add_done_callback(reporting(self.fail))
         # Caches and small networks take a while: hits of the former ones go on meanwhile.
         self.misses = await asyncio.to_thread(lambda: {scope: self._misses(scope) for scope in versions})
         for scope, misses in self.misses.items():
@@ -173,34 +226,61 @@ class Knowledge:
             if former is not None and former.versions.get(scope) == versions[scope]:
                 await misses.inherit(former.misses[scope])
 
-    def listen(self, fail: Fail) -> None:
+    def listen(self) -> None:
         """Learn from now on what other workers find as they find it; an error in that goes to `fail`."""
         if self.store is not None:
             self._listening = asyncio.create_task(self._listen(self.store))
-            self._listening.add_done_callback(reporting(fail))
+            self._listening.add_done_callback(reporting(self.fail))
 
     async def close(self, heir: "Knowledge | None" = None) -> None:
         """Close everything but the model that `heir` has too.
 
         All is let go of: a task that was cancelled keeps what it knew until the garbage collector comes.
         """
-        if self._listening is not None:
-            self._listening.cancel()
-            await asyncio.wait([self._listening])
-            self._listening = None
-        if self.store is not None:
-            await self.store.close()
-        if self.model is not None and (heir is None or heir.model is not self.model):
+        tasks = [task for task in (self._listening, self._requesting) if task is not None]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        self._listening = self._requesting = None
+        for connected in (self.store, self.box):
+            if connected is not None:
+                await connected.close()
+        if isinstance(self.model, LoadedModel) and (heir is None or heir.model is not self.model):
             await self.model.batcher.close()
-        self.model, self.store, self.misses = None, None, {}
+        self.model, self.store, self.box, self.requests, self.misses = None, None, None, None, {}
 
-    def _load(self, former: LoadedModel | None) -> LoadedModel | None:
+    def _load(self, former: LoadedModel | RemoteModel | None) -> LoadedModel | RemoteModel | None:
         settings = self.settings.model
         if settings.path is None:
             return None
         if former is not None and former.is_that_of(settings):
             return former
+        if self.settings.role == "match":
+            return RemoteModel.load(settings.path, settings)
         return LoadedModel.load(settings.path, settings, self.metrics)
+
+    def _open_box(self) -> AnswerBox | None:
+        redis = self.settings.redis
+        if redis.address is None or self.settings.role == "all":
+            return None
+        return AnswerBox.connect(
+            redis.address,
+            tls=redis.tls,
+            prefix=redis.prefix,
+            connect_timeout_seconds=redis.connect_timeout_seconds,
+            timeout_seconds=redis.timeout_seconds,
+        )
+
+    def _requests_by(self, box: AnswerBox) -> Requests:
+        return Requests(
+            producer=self.producer,
+            topic=self.settings.misses.topic,
+            box=box,
+            retry_seconds=self.settings.misses.retry_seconds,
+            max_bytes=self.settings.output.max_batch_bytes,
+            metrics=self.metrics,
+        )
 
     def _connect(self, versions: Mapping[str, str]) -> TemplateStore | None:
         redis = self.settings.redis
@@ -227,18 +307,20 @@ class Knowledge:
             max_templates=self.settings.cache.max_templates,
             max_fingerprints=self.settings.cache.max_fingerprints,
             parameter_names=names,
-            typer=None if types is None else self.networks.typer.asking(types),
+            # Whoever makes no events has no use for types.
+            typer=None if types is None or self.settings.role == "parse" else self.networks.typer.asking(types),
         )
         return Misses(
             cache=cache,
             store=self.store,
-            model=None if self.model is None else self.model.batcher,
+            model=self._answers(scope, sources[0]),
             scope=scope,
             prompt=sources[0].prompt,  # settings have made sure that it is that of all
             redaction=redaction_of(self.settings, *sources),
             stream=self._stream(sources[0].prompt, names),
+            # Who has the model has announced what it found.
             announce=None
-            if self.settings.output.templates_topic is None
+            if self.settings.output.templates_topic is None or self.settings.role == "match"
             else Announcer(
                 producer=self.producer,
                 topic=self.settings.output.templates_topic,
@@ -249,10 +331,16 @@ class Knowledge:
             on_templates=partial(self.metrics.templates_changed, scope),
         )
 
+    def _answers(self, scope: str, source: Source) -> MicroBatcher | ScopeRequests | None:
+        """Give what answers the misses of a scope: the model, those that have it, or nothing."""
+        if self.requests is not None:
+            return self.requests.of(scope, self.version_of(source))
+        return self.model.batcher if isinstance(self.model, LoadedModel) else None
+
     def _stream(self, prompt: str | None, pinned: Collection[str]) -> Stream | None:
         """Make what the misses of a scope settle with; templates whose parameters a person named are pinned."""
         settings = self.settings.stream
-        if self.model is None or not settings.enabled:
+        if not isinstance(self.model, LoadedModel) or not settings.enabled:
             return None
         return Stream(
             self.model.parser,
@@ -292,4 +380,12 @@ def _asked_of(settings: Settings) -> tuple[object, ...]:
         name: (source.scope, source.prompt, source.types, source.parameter_names, settings.redacted(source).keys())
         for name, source in settings.sources.items()
     }
-    return settings.model, settings.redis, settings.cache, settings.stream, settings.output.templates_topic, sources
+    return (
+        settings.role,
+        settings.model,
+        settings.redis,
+        settings.cache,
+        settings.stream,
+        settings.output.templates_topic,
+        sources,
+    )

@@ -22,7 +22,7 @@ REASONS = tuple(sorted(error.reason for error in BadInput.__subclasses__()))
 #: What becomes of a reload: the new state is in force, or everything stays as it is.
 RELOADS = RELOAD_DONE, RELOAD_REFUSED = ("done", "refused")
 #: What the worker asks of Redis.
-REDIS_OPERATIONS = ("find", "load", "publish", "restore")
+REDIS_OPERATIONS = ("answers", "find", "load", "publish", "restore")
 #: What becomes of a transaction.
 TRANSACTIONS = TRANSACTION_COMMITTED, TRANSACTION_ABORTED = ("committed", "aborted")
 #: Topics of a source that have series of their own; a pattern may match ever new ones.
@@ -37,7 +37,8 @@ LABELS = {
     "reason": "five, in the code",
     "tier": "three, in the code",
     "type": "types of the source in the settings, and `none`",
-    "operation": "four, in the code",
+    "operation": "five, in the code",
+    "attempt": "two, in the code",
     "outcome": "two, in the code",
     "scope": "scopes in the settings",
     "template": "the `metrics.top_templates` that a scope used most of late",
@@ -46,6 +47,9 @@ LABELS = {
     "version": "one",
     "parser": "one",
 }
+#: Whether parser workers are asked for the first time; what they make of it.
+ATTEMPTS = ATTEMPT_FIRST, ATTEMPT_AGAIN = ("first", "again")
+ANSWERS = ANSWER_GIVEN, ANSWER_NOT_SERVED = ("given", "not_served")
 #: How the tiers of `Matches.tier` that are hits are called.
 HIT_TIERS = {TIER_FINGERPRINT: "fingerprint", TIER_INDEX: "index", TIER_STORE: "store"}
 
@@ -144,6 +148,16 @@ class Metrics:
         self._top_templates = declared.top_templates(
             "template_messages_total", "Messages by template, of those that were used most of late."
         )
+        self._requests = counter("requests_total", "Messages handed to parser workers.", "attempt")
+        for attempt in ATTEMPTS:
+            self._requests.labels(attempt)
+        self._awaited = gauge("awaited_messages", "Messages that parser workers have not answered yet.")
+        self._answer_seconds = declared.histogram(
+            "answer_seconds", "Time from handing a message to parser workers to its answer.", _SECONDS_BUCKETS
+        )
+        self._answers = counter("answers_total", "Messages that this worker answered for others, or not.", "outcome")
+        for outcome in ANSWERS:
+            self._answers.labels(outcome)
         self._batches_in_flight = gauge("batches_in_flight", "Record batches being worked on.")
         self._tasks = gauge("tasks", "Tasks of the event loop.")
         self._reloads = counter("reloads_total", "Reloads that were asked for, by what became of them.", "outcome")
@@ -266,6 +280,22 @@ class Metrics:
     def halved(self) -> None:
         """Count a micro-batch that did not fit into the device's memory."""
         self._model.halvings.inc()
+
+    def asked(self, messages: int, *, again: bool) -> None:
+        """Count messages that were handed to parser workers, for the first time or `again`."""
+        self._requests.labels(ATTEMPT_AGAIN if again else ATTEMPT_FIRST).inc(messages)
+
+    def answered(self, seconds: float) -> None:
+        """Count a message that was answered so long after it was handed over first."""
+        self._answer_seconds.observe(seconds)
+
+    def awaited(self, messages: int) -> None:
+        """Set how many messages parser workers have not answered yet."""
+        self._awaited.set(messages)
+
+    def answer(self, *, is_served: bool) -> None:
+        """Count a message that another worker asked for; it is not served where that one is of another version."""
+        self._answers.labels(ANSWER_GIVEN if is_served else ANSWER_NOT_SERVED).inc()
 
     def batch_done(self, seconds: float) -> None:
         """Count a batch that was acknowledged `seconds` after its fetch."""

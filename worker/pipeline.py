@@ -330,7 +330,10 @@ class Pipeline:
     ) -> None:
         """Take what was opened, and came `now`, through the other hops."""
         joined = _join(progress.parts, partition, opened, records, now)
-        dead = [self._dead_letter(partition, records, row.record, row.reason, row.error) for row in opened.dead]
+        dead = [
+            dead_letter(self.name, partition, records, row.record, reason=row.reason, error=row.error)
+            for row in opened.dead
+        ]
         await self._emit(partition, progress, joined, dead)
 
     async def _emit(
@@ -364,7 +367,7 @@ class Pipeline:
             self._metrics.typed(self.name, rows.types)
         writing = await self._outlet.enter()
         sends = [await writing.sender.send(parts.outputs.topic, partition.partition, batch) for batch in encoded]
-        sends += [await _bury(writing.sender, letter, parts.outputs) for letter in dead]
+        sends += [await bury(writing.sender, letter, parts.outputs) for letter in dead]
         before = progress.settled
 
         async def settle() -> None:
@@ -424,23 +427,27 @@ class Pipeline:
     ) -> Iterator[DeadLetter]:
         """Make a dead letter of each record whose line went into the text of `row`: a replay puts it back."""
         for line in np.flatnonzero(joined.head == joined.head[row]).tolist():
-            yield self._dead_letter(partition, joined.records, int(joined.texts.record[line]), reason, error)
+            yield dead_letter(
+                self.name, partition, joined.records, int(joined.texts.record[line]), reason=reason, error=error
+            )
 
-    def _dead_letter(
-        self, partition: TopicPartition, records: Records, row: int, reason: str, error: str
-    ) -> DeadLetter:
-        return DeadLetter(
-            value=_span(records.buffer, records.value_start[row], records.value_length[row]),
-            key=_span(records.buffer, records.key_start[row], records.key_length[row]),
-            headers=decode_headers(records, row),
-            reason=reason,
-            error=error,
-            source=self.name,
-            topic=partition.topic,
-            partition=partition.partition,
-            offset=int(records.offset[row]),
-            timestamp=int(records.timestamp[row]),
-        )
+
+def dead_letter(
+    source: str, partition: TopicPartition, records: Records, row: int, *, reason: str, error: str
+) -> DeadLetter:
+    """Make a dead letter of a row of `records`."""
+    return DeadLetter(
+        value=value_of(records, row),
+        key=_span(records.buffer, records.key_start[row], records.key_length[row]),
+        headers=decode_headers(records, row),
+        reason=reason,
+        error=error,
+        source=source,
+        topic=partition.topic,
+        partition=partition.partition,
+        offset=int(records.offset[row]),
+        timestamp=int(records.timestamp[row]),
+    )
 
 
 def _raw_logs(opened: OpenedEnvelopes) -> int:
@@ -490,7 +497,8 @@ def _encode(events: Events, joined: Joined, outputs: Outputs) -> tuple[Sequence[
             return batches, oversized
 
 
-def _bury(sender: Sender, letter: DeadLetter, outputs: Outputs) -> Awaitable[asyncio.Task[Delivery]]:
+def bury(sender: Sender, letter: DeadLetter, outputs: Outputs) -> Awaitable[asyncio.Task[Delivery]]:
+    """Send a dead letter, or as much of it as fits."""
     letter = letter.fitted(outputs.max_batch_bytes)
     return sender.send_record(
         outputs.dead_letter_topic,
@@ -500,6 +508,11 @@ def _bury(sender: Sender, letter: DeadLetter, outputs: Outputs) -> Awaitable[asy
         letter.kafka_headers(),
         letter.timestamp if letter.timestamp >= 0 else None,
     )
+
+
+def value_of(records: Records, row: int) -> bytes | None:
+    """Take the value of a row of `records`; None is null."""
+    return _span(records.buffer, records.value_start[row], records.value_length[row])
 
 
 def _span(buffer: U8, start: np.int64, length: np.int64) -> bytes | None:

@@ -22,7 +22,8 @@ def refuse(settings: Settings) -> None:
         raise Unreachable(f"the broker denies the user what a worker needs: {'; '.join(lacking)}; see docs/security.md")
     if settings.redis.url is not None:
         try:
-            ask(settings.redis, next(iter(settings.sources.values())).scope)
+            scope = next(iter(settings.sources.values())).scope
+            ask(settings.redis, scope, has_tiers=settings.role != "all")
         except StoreUnavailable as exc:
             _log.warning("Redis does not answer; starting without it", error=str(exc))
 
@@ -31,8 +32,9 @@ def tell_raw_topics(settings: Settings) -> None:
     """Log where values stand as they came, if any source redacts them in its events."""
     if settings.redacting:
         _log.warning(
-            "values are redacted in events alone: dead letters, and keys and headers of records, go on as they came",
+            "values are redacted in events alone: what else is written, keys and headers too, goes on as it came",
             sources=list(settings.redacting),
             dead_letters=settings.output.dead_letter_topic,
             keys_and_headers=settings.output.topic,
+            **({} if settings.role == "all" else {"misses": settings.misses.topic}),
         )

@@ -482,6 +482,23 @@ def test_each_permission_of_redis_is_needed(place: Place) -> None:
         assert set(client.keys()) == before
 
 
+def test_each_permission_of_two_tiers_is_needed(place: Place) -> None:
+    """What workers need that answer each other stands beside, and is asked for of no others."""
+    settings = redis_settings(place).redis
+    (words,) = re.findall(r"Workers of two tiers .* need `(.*)` too", DOCUMENT.read_text())
+    with place.redis.client() as client:
+        before = set(client.keys())
+        for missing in words.split():
+            client.execute_command("ACL", "SETUSER", WORKER, *(word for word in words.split() if word != missing))
+            with pytest.raises(Unreachable, match=rf"denies the user what a worker needs: {re.escape(missing)};"):
+                ask(settings, "any", has_tiers=True)
+            client.execute_command("ACL", "SETUSER", WORKER, missing)
+            assert ask(settings, "any", has_tiers=True).version is None
+            client.execute_command("ACL", "SETUSER", WORKER, *(f"-{word[1:]}" for word in words.split()))
+        assert ask(settings, "any").version is None
+        assert set(client.keys()) == before
+
+
 def test_redis_asks_for_a_certificate(place: Place) -> None:
     """With mTLS who shows one gets in, and who does not is told."""
     own = {

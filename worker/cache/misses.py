@@ -12,7 +12,7 @@ import numpy as np
 from worker.cache.templates import TemplateCache
 from worker.columns.layout import I64, TIER_MODEL, TIER_STORE, Headers, Matches, Texts
 from worker.errors import BadInput, StoreUnavailable, Unparsable
-from worker.parsing.microbatch import MicroBatcher
+from worker.parsing.microbatch import Answer
 from worker.parsing.redaction import NO_REDACTION, Redaction
 from worker.parsing.stream import Stream
 from worker.parsing.templates import Template
@@ -40,6 +40,14 @@ class OnTemplates(Protocol):
         ...
 
 
+class AnswersMisses(Protocol):
+    """The model's micro-batches, or what asks for them elsewhere."""
+
+    async def templates(self, messages: Sequence[bytes], *, prompt: str | None = None) -> list[Answer]:
+        """Return the template of each message, in the order of `messages`; None: no template fits."""
+        ...
+
+
 @dataclass(slots=True, kw_only=True)
 class MissCounts:
     """What happened to misses since the start."""
@@ -63,8 +71,8 @@ class Misses:
     cache: TemplateCache
     #: Redis; None where there is none.
     store: "TemplateStore | None"
-    #: The model; None where there is none: misses that Redis can't answer stay misses.
-    model: MicroBatcher | None
+    #: The model, or who has it; None where there is none: misses that Redis can't answer stay misses.
+    model: "AnswersMisses | None"
     #: The scope in Redis: sources that share it share templates.
     scope: str
     prompt: str | None = None
@@ -182,7 +190,7 @@ class Misses:
         # In any case: others may have learned, or brought news from Redis, while this one waited.
         return self.cache.look_up(texts, headers, only=matches, tier=TIER_STORE)
 
-    async def _ask_model(self, model: MicroBatcher, chosen: Chosen) -> dict[bytes, Template]:
+    async def _ask_model(self, model: AnswersMisses, chosen: Chosen) -> dict[bytes, Template]:
         """Have the model cut the chosen messages; those that got no template are missing, and remembered."""
         self.counts.asked += len(chosen)
         found = {}

@@ -13,6 +13,7 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from worker.cache.answers import answers_key
 from worker.cache.calls import ALL_SCOPES, call_key
 from worker.cache.scripts import REMOVE
 from worker.errors import StoreUnavailable, Unreachable
@@ -30,8 +31,10 @@ class Answer:
     version: str | None
 
 
-def ask(settings: Redis, scope: str) -> Answer:
+def ask(settings: Redis, scope: str, *, has_tiers: bool = False) -> Answer:
     """Try every command of a worker once, on keys of their own among those of `scope`, which are gone afterwards.
+
+    With `has_tiers`, those too by which workers answer each other.
 
     Raises:
         Unreachable: the server refuses its certificate, its user, or commands, which are all named.
@@ -49,8 +52,12 @@ def ask(settings: Redis, scope: str) -> Answer:
         **settings.tls,
     )
     try:
-        key = f"{settings.prefix}:{{{quote(scope, safe='')}}}:check-{secrets.token_hex(4)}"
-        return _ask(client, key, [call_key(settings.prefix, called) for called in (ALL_SCOPES, scope)])
+        name = f"check-{secrets.token_hex(4)}"
+        key = f"{settings.prefix}:{{{quote(scope, safe='')}}}:{name}"
+        commands = [*_commands(key, [call_key(settings.prefix, called) for called in (ALL_SCOPES, scope)])]
+        if has_tiers:
+            commands += _answer_commands(answers_key(settings.prefix, name))
+        return _ask(client, settings.prefix, commands)
     except (redis.AuthenticationError, redis.exceptions.AuthorizationError) as exc:
         raise Unreachable(
             f"Redis refuses the user: {str(exc).rstrip('.')}; look at redis.url and redis.password"
@@ -67,15 +74,15 @@ def ask(settings: Redis, scope: str) -> Answer:
         client.close()
 
 
-def _ask(client: redis.Redis, key: str, calls: Sequence[str]) -> Answer:
+def _ask(client: redis.Redis, prefix: str, commands: Sequence[tuple[str, tuple[str | int, ...]]]) -> Answer:
     denied: dict[str, None] = {}
     best = math.inf
-    for permission, command in _commands(key, calls):
+    for permission, command in commands:
         began = time.perf_counter()
         try:
             client.execute_command(*command)  # type: ignore[no-untyped-call]
         except redis.exceptions.NoPermissionError as exc:
-            denied[permission if "command" in str(exc) else f"~{key.partition(':')[0]}:*"] = None
+            denied[permission if "command" in str(exc) else f"~{prefix}:*"] = None
         except redis.ResponseError:
             if not denied:  # else it may come of a command before it that was denied
                 raise
@@ -87,6 +94,15 @@ def _ask(client: redis.Redis, key: str, calls: Sequence[str]) -> Answer:
     except redis.exceptions.NoPermissionError:
         version = None
     return Answer(milliseconds=best * 1000, version=version)
+
+
+def _answer_commands(key: str) -> Iterator[tuple[str, tuple[str | int, ...]]]:
+    """Give what workers of two tiers need beside, as `_commands`."""
+    yield "+rpush", ("RPUSH", key, "answer")
+    yield "+expire", ("EXPIRE", key, 1)
+    yield "+blpop", ("BLPOP", key, 1)
+    yield "+lpop", ("LPOP", key, 1)
+    yield "+del", ("DEL", key)
 
 
 def _commands(key: str, calls: Sequence[str]) -> Iterator[tuple[str, tuple[str | int, ...]]]:

@@ -36,16 +36,15 @@ from collections.abc import (
 )
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, NamedTuple, TypeVar, overload
 from urllib.parse import quote, unquote
 
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.asyncio import Redis
 from redis.exceptions import RedisError, ResponseError
 
 from worker.cache.calls import ALL_SCOPES, Calls, call_key
+from worker.cache.connecting import client_of
 from worker.cache.scripts import EXCHANGE, REMOVE, Mode
 from worker.cache.stored import MAX_STORED_BYTES, pack_stored, unpack_stored
 from worker.errors import StoreUnavailable
@@ -224,26 +223,15 @@ class TemplateStore:
         `scope_versions` gives the versions of scopes that have another than `parser_version`: those with a prompt.
         `tls` goes to the client as it is (`ssl_ca_certs` and so on). Whoever listens also hears `calls` to reload.
         """
-
-        def client(answer_seconds: float, connections: int) -> Redis:
-            pool = BlockingConnectionPool.from_url(
-                url,
-                max_connections=connections,
-                timeout=timeout_seconds,
-                socket_timeout=answer_seconds,
-                socket_connect_timeout=connect_timeout_seconds,
-                protocol=2,
-                # Once more for a connection that died in the pool; every call may be repeated. Never after a timeout.
-                retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
-                **({} if password is None else {"password": password}),
-                **(tls or {}),
-            )
-            return Redis.from_pool(pool)
-
+        connect_to = partial(
+            client_of, url, password=password, tls=tls, connect_timeout_seconds=connect_timeout_seconds
+        )
         return cls(
-            client(timeout_seconds, max_connections),
+            connect_to(connections=max_connections, timeout_seconds=timeout_seconds),
             # A listener holds a connection for as long as nothing happens.
-            client(_LISTEN_SECONDS + timeout_seconds, 1),
+            connect_to(
+                connections=1, timeout_seconds=timeout_seconds, answer_seconds=_LISTEN_SECONDS + timeout_seconds
+            ),
             prefix=prefix,
             parser_version=parser_version,
             scope_versions=scope_versions or {},

@@ -13,9 +13,12 @@ from worker.transport.admin import Admin
 from worker.transport.permissions import missing
 
 if TYPE_CHECKING:
+    from worker.knowledge import RemoteModel
     from worker.parsing.parser import EncoderParser
 
 Verdict = Literal["ok", "warn", "fail"]
+
+_MODEL_ADVICE = "set model.path (LOGLOOM_MODEL__PATH) to base, a folder or a Hugging Face name"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -50,11 +53,11 @@ def _kafka(settings: Settings, admin: Admin, *, create_topics: bool) -> Iterator
     yield Finding(subject="broker", verdict="ok", text=text)
     yield from _security(settings, admin)
     partitions = admin.partitions()
-    read = {topic for topic in partitions if settings.source_of(topic) is not None}
+    read = {topic for topic in partitions if settings.reads(topic)}
     yield from _input_topics(settings, partitions, read)
     widest = max((partitions[topic] for topic in read), default=1)
     if create_topics:
-        missing = {topic: widest for topic in settings.own_topics if topic not in partitions}
+        missing = {topic: widest for topic in settings.written_topics if topic not in partitions}
         created = admin.create_topics(missing)
         partitions = {**partitions, **missing}
         for topic in sorted(created):
@@ -81,14 +84,14 @@ def _security(settings: Settings, admin: Admin) -> Iterator[Finding]:
 
 
 def _input_topics(settings: Settings, partitions: dict[str, int], read: set[str]) -> Iterator[Finding]:
+    if settings.role == "parse":
+        advice = "create it, or run `logloom check --create-topics` with role match"
+        yield _input_topic("misses", settings.misses.topic, partitions, advice)
+        return
     for name, source in settings.sources.items():
         for topic in source.topics:
-            if topic in partitions:
-                text = f"{partitions[topic]} partitions"
-                yield Finding(subject=f"source {name}: topic {topic}", verdict="ok", text=text)
-            else:
-                advice = f"create it, or change sources.{name}.topics"
-                yield Finding(subject=f"source {name}: topic {topic}", verdict="fail", text="not there", advice=advice)
+            advice = f"create it, or change sources.{name}.topics"
+            yield _input_topic(f"source {name}", topic, partitions, advice)
         if source.topic_pattern is not None:
             own = sorted(topic for topic in read if settings.source_of(topic) is source and topic not in source.topics)
             subject = f"source {name}: pattern {source.topic_pattern}"
@@ -100,9 +103,15 @@ def _input_topics(settings: Settings, partitions: dict[str, int], read: set[str]
                 yield Finding(subject=subject, verdict="warn", text="no topic fits", advice=advice)
 
 
+def _input_topic(of: str, topic: str, partitions: dict[str, int], advice: str) -> Finding:
+    subject = f"{of}: topic {topic}"
+    if topic not in partitions:
+        return Finding(subject=subject, verdict="fail", text="not there", advice=advice)
+    return Finding(subject=subject, verdict="ok", text=f"{partitions[topic]} partitions")
+
+
 def _output_topics(settings: Settings, admin: Admin, partitions: dict[str, int], widest: int) -> Iterator[Finding]:
-    output = settings.output
-    for topic in filter(None, (output.topic, output.dead_letter_topic, output.templates_topic)):
+    for topic in sorted(settings.written_topics):
         subject = f"topic {topic}"
         if topic not in partitions:
             advice = f"create it with {widest} partitions or more, or run `logloom check --create-topics`"
@@ -126,9 +135,9 @@ def _output_topics(settings: Settings, admin: Admin, partitions: dict[str, int],
 
 def _lag(settings: Settings, admin: Admin, read: set[str]) -> Iterator[Finding]:
     if read:
-        records = sum(admin.lag(settings.kafka.group_id, sorted(read)).values())
+        records = sum(admin.lag(settings.group_id, sorted(read)).values())
         text = f"{records:,} records not read yet"
-        yield Finding(subject=f"group {settings.kafka.group_id}", verdict="ok", text=text)
+        yield Finding(subject=f"group {settings.group_id}", verdict="ok", text=text)
 
 
 def _redaction(settings: Settings) -> Iterator[Finding]:
@@ -148,7 +157,8 @@ def _redis(settings: Settings) -> Iterator[Finding]:
         yield Finding(subject="redis", verdict="warn", text="none: every worker learns by itself", advice=advice)
         return
     try:
-        answer = ask(settings.redis, next(iter(settings.sources.values())).scope)
+        scope = next(iter(settings.sources.values())).scope
+        answer = ask(settings.redis, scope, has_tiers=settings.role != "all")
     except StoreUnavailable as exc:
         advice = "is it running, and redis.url (LOGLOOM_REDIS__URL) right? Workers go on without it, each by itself"
         yield Finding(subject="redis", verdict="fail", text=str(exc), advice=advice)
@@ -160,7 +170,7 @@ def _redis(settings: Settings) -> Iterator[Finding]:
 
 
 def _device(settings: Settings) -> Iterator[Finding]:
-    if settings.model.path is None:
+    if settings.model.path is None or settings.role == "match":
         return
     import torch  # noqa: PLC0415  seconds to import
 
@@ -182,6 +192,9 @@ def _model(settings: Settings) -> Iterator[Finding]:
         advice = "without one every message that no known template fits is a dead letter"
         yield Finding(subject="model", verdict="warn", text="none", advice=advice)
         return
+    if settings.role == "match":
+        yield from _checkpoint(settings, settings.model.path)
+        return
     from worker.parsing.parser import EncoderParser  # noqa: PLC0415  seconds to import
 
     began = time.perf_counter()
@@ -193,8 +206,7 @@ def _model(settings: Settings) -> Iterator[Finding]:
             signature_key=settings.model.signature_key,
         )
     except LogloomError as exc:
-        advice = "set model.path (LOGLOOM_MODEL__PATH) to base, a folder or a Hugging Face name"
-        yield Finding(subject="model", verdict="fail", text=str(exc), advice=advice)
+        yield Finding(subject="model", verdict="fail", text=str(exc), advice=_MODEL_ADVICE)
         return
     text = f"{parser.version}, loaded in {time.perf_counter() - began:.1f} s"
     yield Finding(subject="model", verdict="ok", text=text)
@@ -203,10 +215,26 @@ def _model(settings: Settings) -> Iterator[Finding]:
             yield _prompt(parser, name, source.prompt)
 
 
-def _prompt(parser: "EncoderParser", source: str, prompt: str) -> Finding:
+def _checkpoint(settings: Settings, path: str) -> Iterator[Finding]:
+    """Try what a worker that loads no model knows of it: its version, and that of prompts."""
+    from worker.knowledge import RemoteModel  # noqa: PLC0415  as above
+
+    try:
+        model = RemoteModel.load(path, settings.model)
+    except LogloomError as exc:
+        yield Finding(subject="model", verdict="fail", text=str(exc), advice=_MODEL_ADVICE)
+        return
+    text = f"{model.version}, loaded by workers of role parse"
+    yield Finding(subject="model", verdict="ok", text=text)
+    for name, source in settings.sources.items():
+        if source.prompt is not None:
+            yield _prompt(model, name, source.prompt)
+
+
+def _prompt(model: "EncoderParser | RemoteModel", source: str, prompt: str) -> Finding:
     subject = f"source {source}: prompt {prompt}"
     try:
-        return Finding(subject=subject, verdict="ok", text=parser.version_of(prompt))
+        return Finding(subject=subject, verdict="ok", text=model.version_of(prompt))
     except WrongModel as exc:
         advice = f"change sources.{source}.prompt, or take a checkpoint that has it"
         return Finding(subject=subject, verdict="fail", text=str(exc), advice=advice)

@@ -10,7 +10,8 @@ from worker.settings.model import Settings
 
 #: What connections, subscriptions and the HTTP server are made of at the start; a table stands for all in it.
 _FIXED: frozenset[Path] = frozenset({
-    ("transport",), ("topics",), ("topic_pattern",), ("kafka",), ("metrics",), ("limits", "max_bytes_in_flight"),
+    ("transport",), ("role",), ("topics",), ("topic_pattern",), ("kafka",), ("misses",), ("metrics",),
+    ("limits", "max_bytes_in_flight"),
     *(("output", name) for name in ("topic", "dead_letter_topic", "templates_topic")),
     *(("output", name) for name in ("compression", "max_batch_bytes", "linger_ms")),
     *(("sources", ANY_SOURCE, name) for name in ("topics", "topic_pattern")),

@@ -21,6 +21,7 @@ def find(settings: Settings, *, needs_sources: bool) -> Iterator[Mistake]:
     yield from _times(settings)
     yield from _sizes(settings)
     yield from _outputs(settings)
+    yield from _role(settings)
     yield from _topics(settings)
     yield from _prompts(settings)
     yield from _redaction(settings)
@@ -120,6 +121,21 @@ def _outputs(settings: Settings) -> Iterator[Mistake]:
             yield Mistake(paths=(("output", other), ("output", "templates_topic")), text=text)
 
 
+def _role(settings: Settings) -> Iterator[Mistake]:
+    if settings.role == "all":
+        return
+    if settings.redis.url is None:
+        text = f"not set, and role is {settings.role}: templates come back to workers of role match by Redis"
+        yield Mistake(paths=(("redis", "url"), ("role",)), text=text)
+    if settings.model.path is None:
+        text = f"none, and role is {settings.role}: it is the checkpoint of the parsers that decides the templates"
+        yield Mistake(paths=(("model", "path"), ("role",)), text=text)
+    for output in ("topic", "dead_letter_topic", "templates_topic"):
+        if settings.misses.topic == getattr(settings.output, output):
+            text = f"both are {settings.misses.topic!r}; misses need a topic of their own"
+            yield Mistake(paths=(("misses", "topic"), ("output", output)), text=text)
+
+
 def _topics(settings: Settings) -> Iterator[Mistake]:
     claims: dict[tuple[str, str], list[Path]] = defaultdict(list)
     for name, source in settings.sources.items():
@@ -130,10 +146,16 @@ def _topics(settings: Settings) -> Iterator[Mistake]:
     for (kind, text), paths in claims.items():
         if len(paths) > 1:
             yield Mistake(paths=tuple(paths), text=f"the {kind} {text!r} is claimed by {len(paths)} sources; keep one")
-        for output in ("topic", "dead_letter_topic", "templates_topic"):
-            if kind == "topic" and text == getattr(settings.output, output):
+        written: list[tuple[Path, str | None]] = [
+            (("output", name), getattr(settings.output, name))
+            for name in ("topic", "dead_letter_topic", "templates_topic")
+        ]
+        if settings.role != "all":
+            written.append((("misses", "topic"), settings.misses.topic))
+        for path, output_topic in written:
+            if kind == "topic" and text == output_topic:
                 loop = f"{text!r} is read and written: a loop; name another topic"
-                yield Mistake(paths=(*paths, ("output", output)), text=loop)
+                yield Mistake(paths=(*paths, path), text=loop)
 
 
 def _prompts(settings: Settings) -> Iterator[Mistake]:

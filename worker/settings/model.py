@@ -209,6 +209,15 @@ RedactedKind = Literal["ip", "email", "token", "card_number", "user"]
 RedactionWay = Lower[Literal["keep", "mask", "hash"]]
 
 
+class Misses(Group):
+    """How workers without a model hand misses over to workers that have one."""
+
+    topic: Topic = "logloom.misses"
+    """Topic that `match` workers write and `parse` workers read; the answers come by Redis."""
+    retry_seconds: Annotated[float, Field(ge=0.1, le=3_600)] = 10.0
+    """How long an answer is waited for before it is asked for again."""
+
+
 class Redact(Group):
     """What must not leave the worker in events. `mask` writes `<ip>`, `hash` a pseudonym, `<ip:0f1e2d3c4b5a6978>`."""
 
@@ -418,6 +427,8 @@ class Settings(Group):
 
     transport: Lower[Literal["columns", "faust"]] = "columns"
     """`columns` hands over whole record batches; `faust` is Faust's own, a record at a time."""
+    role: Lower[Literal["all", "match", "parse"]] = "all"
+    """`all` does everything; `match` hands misses to those of role `parse`, which load the model and make no events."""
     topics: Topics = ()
     """Topics to read without further ado: they make the source `default`."""
     topic_pattern: Maybe[Pattern] = None
@@ -426,6 +437,7 @@ class Settings(Group):
     output: Output = Output()
     redis: Redis = Redis()
     model: Model = Model()
+    misses: Misses = Misses()
     cache: Cache = Cache()
     stream: Stream = Stream()
     redact: Redact = Redact()
@@ -455,8 +467,30 @@ class Settings(Group):
     @property
     def own_topics(self) -> frozenset[str]:
         """The topics that Logloom writes: never read, whatever pattern they fit."""
+        own = {self.output.topic, *self.written_topics}
+        return frozenset(own if self.role == "all" else {*own, self.misses.topic})
+
+    @property
+    def written_topics(self) -> frozenset[str]:
+        """The topics that this worker writes, in its role."""
         output = self.output
-        return frozenset({output.topic, output.dead_letter_topic, output.templates_topic or output.topic})
+        always = {output.dead_letter_topic, output.templates_topic or output.dead_letter_topic}
+        of_role = {"all": {output.topic}, "match": {output.topic, self.misses.topic}, "parse": set[str]()}
+        return frozenset(always | of_role[self.role])
+
+    def reads(self, topic: str) -> bool:
+        """Tell whether this worker reads `topic`, in its role."""
+        return topic == self.misses.topic if self.role == "parse" else self.source_of(topic) is not None
+
+    @property
+    def is_exactly_once(self) -> bool:
+        """Whether events and offsets go into transactions; who makes no events needs none."""
+        return self.kafka.delivery == "exactly-once" and self.role != "parse"
+
+    @property
+    def group_id(self) -> str:
+        """The consumer group of this worker, in its role."""
+        return f"{self.kafka.group_id}-parsers" if self.role == "parse" else self.kafka.group_id
 
     def redacted(self, source: Source) -> dict[str, Literal["mask", "hash"]]:
         """Give the kinds of values that events of `source` must not hold, and how each is written."""

@@ -11,15 +11,17 @@ def missing(admin: Admin, settings: Settings) -> Iterator[str]:
 
     Topics that a pattern fits are known only as far as the user may see them.
     """
-    named = {topic for source in settings.sources.values() for topic in source.topics}
-    read = named | {topic for topic in admin.partitions() if settings.source_of(topic) is not None}
-    may = admin.allowed([*read, *settings.own_topics])
-    for operation, topics in (("Read", read), ("Write", settings.own_topics)):
+    named = {topic for source in settings.sources.values() for topic in source.topics if settings.reads(topic)}
+    read = named | {topic for topic in admin.partitions() if settings.reads(topic)}
+    if settings.role == "parse":
+        read.add(settings.misses.topic)
+    may = admin.allowed([*read, *settings.written_topics])
+    for operation, topics in (("Read", read), ("Write", settings.written_topics)):
         for topic in sorted(topics):
             if topic in may and operation.upper() not in may[topic]:
                 yield f"--operation {operation} --topic {topic}"
-    if not admin.may_use(settings.kafka.group_id):
-        yield f"--operation Read --group {settings.kafka.group_id}"
-    prefix = f"logloom-{settings.kafka.group_id}-"
-    if settings.kafka.delivery == "exactly-once" and not admin.may_write_as(f"{prefix}check"):
+    if not admin.may_use(settings.group_id):
+        yield f"--operation Read --group {settings.group_id}"
+    prefix = f"logloom-{settings.group_id}-"
+    if settings.is_exactly_once and not admin.may_write_as(f"{prefix}check"):
         yield f"--operation Write --transactional-id {prefix} --resource-pattern-type prefixed"

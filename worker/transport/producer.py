@@ -149,6 +149,13 @@ class RecordBatchProducer:
         size = len(key or b"") + len(value or b"")
         return await self._take(TopicPartition(topic, -1 if partition is None else partition), size, submit)
 
+    async def partitions_of(self, topic: str) -> int:
+        """Return how many partitions a topic has. Raises DeliveryFailed where it is not there."""
+        try:
+            return len(await self.client.partitions_for(topic))
+        except KafkaError as exc:
+            raise DeliveryFailed(f"{topic}: {exc!r}; create it, or run `logloom check --create-topics`") from exc
+
     async def drain(self) -> None:
         """Wait until everything taken so far was acknowledged. Raises DeliveryFailed if something ever was not."""
         if self._in_flight:
