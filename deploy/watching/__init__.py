@@ -1,0 +1,1 @@
+"""Watching Logloom: the dashboard and how it is drawn."""

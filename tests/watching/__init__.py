@@ -1,0 +1,1 @@
+"""What watches Logloom, tested and looked at: metrics, dashboard, alerts."""
