@@ -164,6 +164,7 @@ def throughput() -> list[timeseries.Panel]:
             "Raw logs that became no event, a minute.",
             "cpm",
             {"{{reason}}": f"60 * {rate('logloom_dead_letters_total', 'reason')}"},
+            width=6,
             is_stacked=True,
         ),
         lines(
@@ -174,13 +175,22 @@ def throughput() -> list[timeseries.Panel]:
                 "{{source}}": f"sum by (source) (logloom_records_in_flight{{{SOURCE}}})",
                 "waiting for the model": f"sum(logloom_misses_waiting{{{JOB}}})",
             },
+            width=6,
         ),
         lines(
             "Partitions by worker",
             "A worker without any has nothing to do.",
             "none",
             {"{{instance}}": f"sum by (instance) (logloom_partitions{{{JOB}}})"},
+            width=6,
             is_stacked=True,
+        ),
+        lines(
+            "Transactions",
+            "Kafka transactions a second by what became of them. Only with exactly-once.",
+            "cps",
+            {"{{outcome}}": rate("logloom_transactions_total", "outcome", labels=JOB)},
+            width=6,
         ),
     ]
 
@@ -200,20 +210,19 @@ def templates() -> list[timeseries.Panel | table.Panel]:
             most=1,
         ),
         lines(
+            "Misses by source",
+            "Messages a second that went on to the model.",
+            "cps",
+            {"{{source}}": rate("logloom_misses_total", "source")},
+        ),
+        lines(
             "New templates",
-            "Templates a minute that the model gave, that came by Redis, and that others took the place of.",
+            "Templates a minute that the model gave, and that others took the place of.",
             "cpm",
             {
                 "learned": f"60 * {rate('logloom_templates_learned_total', labels=JOB)}",
-                "received": f"60 * {rate('logloom_templates_received_total', labels=JOB)}",
                 "replaced": f"60 * {rate('logloom_templates_replaced_total', labels=JOB)}",
             },
-        ),
-        lines(
-            "Templates in memory",
-            "By scope, of the worker that has most. Each holds all of its scopes.",
-            "short",
-            {"{{scope}}": f"max by (scope) (logloom_templates{{{JOB}}})"},
         ),
         ranking(
             "Top templates",
@@ -223,13 +232,12 @@ def templates() -> list[timeseries.Panel | table.Panel]:
             width=16,
         ),
         lines(
-            "Redis",
-            "Failed calls a second; templates that wait to be written; 1 while it does not answer.",
+            "Templates in memory",
+            "By scope, of the worker that has most: each holds all of its scopes. And those that wait for Redis.",
             "short",
             {
-                "{{operation}} failed/s": rate("logloom_redis_errors_total", "operation", labels=JOB),
-                "waiting": f"sum(logloom_redis_pending_templates{{{JOB}}})",
-                "unavailable": f"max(logloom_redis_unavailable{{{JOB}}})",
+                "{{scope}}": f"max by (scope) (logloom_templates{{{JOB}}})",
+                "waiting for Redis": f"sum(logloom_redis_pending_templates{{{JOB}}})",
             },
         ),
     ]
@@ -278,10 +286,13 @@ def model() -> list[timeseries.Panel]:
             {"{{instance}}": rate("process_cpu_seconds_total", "instance", labels=JOB)},
         ),
         lines(
-            "Transactions",
-            "Kafka transactions a second by what became of them. Only with exactly-once.",
-            "cps",
-            {"{{outcome}}": rate("logloom_transactions_total", "outcome", labels=JOB)},
+            "Redis",
+            "Failed calls a second; 1 while it does not answer.",
+            "short",
+            {
+                "{{operation}} failed/s": rate("logloom_redis_errors_total", "operation", labels=JOB),
+                "unavailable": f"max(logloom_redis_unavailable{{{JOB}}})",
+            },
         ),
     ]
 

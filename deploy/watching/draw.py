@@ -203,12 +203,13 @@ def _timeseries(figure: Figure, box: _Box, panel: Mapping[str, Any], source: Sou
             handles[:_MOST_LEGENDS],
             names[:_MOST_LEGENDS],
             loc="upper left",
-            bbox_to_anchor=(-0.02, -0.12),
-            ncols=4,
-            fontsize=7,
+            bbox_to_anchor=(-_AXIS / inner[2], -0.2 / inner[3]),
+            ncols=_MOST_LEGENDS,
+            fontsize=6.5,
             frameon=False,
-            handlelength=1.2,
-            columnspacing=1.2,
+            handlelength=0.9,
+            handletextpad=0.4,
+            columnspacing=1.0,
         )
     else:
         axes.text(0.5, 0.5, "No data", transform=axes.transAxes, ha="center", color=_FAINT, fontsize=11)

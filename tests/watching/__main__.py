@@ -27,7 +27,7 @@ from kafka import KafkaProducer
 
 from deploy.watching.draw import save
 from tests.integration.worker_process import WorkerProcess
-from tests.kafka_broker import JavaBroker, free_port, wait_until
+from tests.kafka_broker import JavaBroker, free_port
 from tests.redis_server import RedisServer, start_redis
 
 ROOT = Path(__file__).parents[2]
@@ -129,6 +129,7 @@ class Run:
         }
         self.workers[name] = WorkerProcess(settings)
         self.workers[name]._port = self.ports[name]
+        self.workers[name].wait(lambda: self.workers[name].status("/readyz") == 200, what=name, seconds=400)
 
     def end(self) -> None:
         """End all workers."""
@@ -157,10 +158,6 @@ class Run:
             alerts = json.load(answer)["data"]["alerts"]
         found = [f"{one['labels']['alertname']} {one['state']} {one['annotations']['summary']}" for one in alerts]
         click.echo(f"\n### alerts: {title}\n" + "\n".join(found))
-
-    def kept(self) -> Callable[[], bool]:
-        """Tell whether all workers are ready."""
-        return lambda: all(worker.status("/readyz") == 200 for worker in self.workers.values())
 
 
 def _steady(run: Run) -> None:
@@ -251,7 +248,7 @@ SCHEDULE: tuple[tuple[float, Callable[[Run], None]], ...] = (
     (265, _redis_seen),
     (280, _redis_back),
     (310, _frozen),
-    (328, _thawed),
+    (332, _thawed),
     (340, _ended),
     (420, _last),
 )
@@ -267,7 +264,7 @@ def _settings(folder: Path, broker: JavaBroker, redis: RedisServer) -> Path:
 [kafka]
 bootstrap_servers = ["{broker.bootstrap}"]
 group_id = "{GROUP}"
-session_timeout_ms = 6000
+session_timeout_ms = 10000
 heartbeat_interval_ms = 1000
 delivery = "exactly-once"
 [output]
@@ -316,7 +313,7 @@ scrape_configs:
 @click.command()
 @click.argument("png", type=click.Path(dir_okay=False, path_type=Path))
 def main(png: Path) -> None:
-    """Run for seven minutes, and draw the dashboard into a picture."""
+    """Run for seven minutes, and draw the dashboard into a picture, but for the backlog that the workers begin with."""
     mpl.use("agg")
     subprocess.run([sys.executable, "-m", "worker.warm_up"], check=True, cwd=ROOT)
     with ExitStack() as stack:
@@ -341,16 +338,15 @@ def main(png: Path) -> None:
         feeding = threading.Thread(target=feed.run)
         stack.callback(feeding.join)
         stack.callback(feed.stop)
-        for name in ports:
-            run.start_worker(name)
+        run.start_worker("worker-1")
         feeding.start()
-        wait_until(run.kept(), seconds=400, what="two workers")
+        run.start_worker("worker-2")
         begun = time.time()
         for (before, _), (at, do) in pairwise(((0.0, _steady), *SCHEDULE)):
             click.echo(f"--- {at:.0f} s: {do.__name__.strip('_')} ({at - before:.0f} s later)")
             time.sleep(max(0.0, begun + at - time.time()))
             do(run)
-        save(png, prometheus, begun - 30, time.time(), SCRAPE_SECONDS)
+        save(png, prometheus, begun + 20, time.time(), SCRAPE_SECONDS)
 
 
 if __name__ == "__main__":
