@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 from math import prod
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,6 +25,7 @@ from worker.metrics import (
     RELOADS,
     TRANSACTIONS,
     Metrics,
+    describe,
 )
 from worker.parsing.templates import Template
 
@@ -257,3 +259,8 @@ def test_a_flood_makes_no_more_series_than_settings_allow() -> None:
             found[family.name + suffix] += len(kept)
     assert all(0 < found[name] <= bound for name, bound in bounds.items()), (found, bounds)
     assert found["logloom_template_messages_total"] == top
+
+
+def test_the_documents_hold_the_tables() -> None:
+    """docs/watching.md is what `python -m worker.metrics` prints."""
+    assert describe() in (Path(__file__).parents[1] / "docs" / "watching.md").read_text(encoding="utf-8")

@@ -6,6 +6,7 @@ import time
 import urllib.request
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -95,16 +96,18 @@ def test_values_are_written_in_their_unit() -> None:
 
 def counted(registry: CollectorRegistry, count: Callable[[int], None], at: Sequence[float]) -> str:
     """Let `count` be called before each moment, and write in OpenMetrics what a scrape then would have found."""
-    found: defaultdict[str, list[str]] = defaultdict(list)
+    found: defaultdict[str, defaultdict[str, list[str]]] = defaultdict(lambda: defaultdict(list))
     for number, moment in enumerate(at):
         count(number)
         for family in registry.collect():
-            lines = found[f"# TYPE {family.name} {family.type}"]
+            series = found[f"# TYPE {family.name} {family.type}"]
             for sample in family.samples:
                 labels = {"job": "logloom", "instance": "worker-1", **sample.labels}
                 written = ",".join(f"{name}={json.dumps(value)}" for name, value in labels.items())
-                lines.append(f"{sample.name}{{{written}}} {sample.value} {moment}")
-    return "\n".join(line for head, lines in found.items() for line in (head, *sorted(lines))) + "\n# EOF\n"
+                one = f"{sample.name}{{{written}}}"
+                series[one].append(f"{one} {sample.value} {moment}")
+    lines = (line for head, series in found.items() for line in (head, *chain.from_iterable(series.values())))
+    return "\n".join(lines) + "\n# EOF\n"
 
 
 @pytest.fixture(scope="module")
