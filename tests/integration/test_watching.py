@@ -39,7 +39,11 @@ def test_a_worker_exposes_what_is_documented(
     found = set(re.findall(r"^(logloom_\w+?)(?:_bucket|_sum|_count)?(?:\{.*\})? ", text, re.MULTILINE))
     expected = {one.name for one in Metrics().descriptions if "device" not in one.labels}
     assert found == expected
-    for line in ("logloom_partitions 1.0", "logloom_redis_unavailable 0.0", "logloom_micro_batch_rows_limit 256.0"):
+    for line in (
+        f"logloom_partitions {place.partitions}.0",
+        "logloom_redis_unavailable 0.0",
+        "logloom_micro_batch_rows_limit 256.0",
+    ):
         assert line in text.splitlines()
     pattern = r'^logloom_template_messages_total\{scope="default",template="\w{16}",text="(.*)"\} ([\d.]+)'
     top = re.findall(pattern, text, re.MULTILINE)
