@@ -278,12 +278,14 @@ def model() -> list[timeseries.Panel]:
                 "{{instance}} {{device}} held": f"logloom_device_memory_reserved_bytes{{{JOB}}}",
                 "{{instance}} {{device}} size": f"logloom_device_memory_size_bytes{{{JOB}}}",
             },
+            width=6,
         ),
         lines(
             "Processors",
             "Processor seconds a second.",
             "none",
             {"{{instance}}": rate("process_cpu_seconds_total", "instance", labels=JOB)},
+            width=6,
         ),
         lines(
             "Redis",
@@ -293,6 +295,17 @@ def model() -> list[timeseries.Panel]:
                 "{{operation}} failed/s": rate("logloom_redis_errors_total", "operation", labels=JOB),
                 "unavailable": f"max(logloom_redis_unavailable{{{JOB}}})",
             },
+            width=6,
+        ),
+        lines(
+            "Parser workers",
+            "Messages that wait for an answer of workers with the role `parse`, and how many are answered a second.",
+            "short",
+            {
+                "waiting": f"sum(logloom_awaited_messages{{{JOB}}})",
+                "{{outcome}}/s": rate("logloom_answers_total", "outcome", labels=JOB),
+            },
+            width=6,
         ),
     ]
 
