@@ -6,6 +6,7 @@ import threading
 import weakref
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -19,7 +20,7 @@ from tests.kafka_broker import free_port
 from tests.parsing.checkpoints import write_small
 from tests.redis_server import ForeignRedis, RedisServer
 from worker.assembly import Assembly, app_settings, assemble, envelope_of
-from worker.cache.store import TemplateStore
+from worker.cache.store import PINNED, TemplateStore
 from worker.cli import checks
 from worker.errors import WrongModel, WrongSettings
 from worker.knowledge import Knowledge, LoadedModel
@@ -189,7 +190,7 @@ async def test_an_error_beside_the_path_stops_the_process(monkeypatch: pytest.Mo
         async with asyncio.timeout(10):
             while not failures:  # noqa: ASYNC110 - a turn of the loop, not a poll
                 await asyncio.sleep(0)
-        assert [str(failure) for failure in failures] == ["broken"]
+        assert {str(failure) for failure in failures} == {"broken"}
 
 
 async def test_a_broken_model_is_told() -> None:
@@ -282,6 +283,35 @@ async def test_templates_of_the_same_version_outlive_a_reload(tmp_path: Path) ->
         await assembly.reload(settings(model={**model, "path": str(write_small(tmp_path / "b", seed=2))}))
         assert assembly.knowledge.model is not parser
         assert assembly.knowledge.misses["shop"].cache.templates() == []
+
+
+@pytest.mark.redis
+async def test_pinned_names_outlive_a_new_checkpoint(redis_server: RedisServer | ForeignRedis, tmp_path: Path) -> None:
+    """A running worker hears of them, and so does what is built by a reload, though it has learned nothing yet."""
+    source, redis = (
+        {**SHOP, "template_scope": f"shop-{uuid4().hex}"},
+        {"url": redis_server.url, "timeout_seconds": 10.0},
+    )
+    scope = source["template_scope"]
+    pin = replace(Template.from_text("user <*> left"), names=("account",))
+    operator = TemplateStore.connect(redis_server.url, parser_version=PINNED)
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(operator.close)
+        first, second = (str(write_small(tmp_path / name, seed=seed)) for name, seed in (("a", 1), ("b", 2)))
+        assembly, failures = await opened(stack, settings(source, redis=redis, model={"path": first, "device": "cpu"}))
+        cache = assembly.knowledge.misses[scope].cache
+        cache.add(replace(pin, names=("guess",)))
+        await operator.put(scope, [pin])
+        async with asyncio.timeout(30):
+            while cache.find(pin.id) != pin:  # noqa: ASYNC110  what it waits for happens in Redis
+                await asyncio.sleep(0)
+        await assembly.reload(settings(source, redis=redis, model={"path": second, "device": "cpu"}))
+        assert assembly.knowledge.misses[scope].cache.find(pin.id) == pin
+        await operator.remove(scope, [pin.id])
+        async with asyncio.timeout(30):
+            while assembly.knowledge.misses[scope].cache.find(pin.id) is not None:  # noqa: ASYNC110  the same
+                await asyncio.sleep(0)
+        assert failures == []
 
 
 @pytest.mark.redis

@@ -5,10 +5,11 @@ batches.
 """
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from pathlib import Path
+from typing import Any
 
 import structlog
 
@@ -16,7 +17,7 @@ from worker.announcing import Announcer
 from worker.cache.answers import AnswerBox
 from worker.cache.calls import Calls
 from worker.cache.misses import Misses
-from worker.cache.store import TemplateStore
+from worker.cache.store import PINNED, News, TemplateStore
 from worker.cache.templates import TemplateCache
 from worker.errors import StoreUnavailable, WrongModel
 from worker.logs import log_stacks
@@ -158,13 +159,14 @@ class Knowledge:
     fail: Fail
     model: LoadedModel | RemoteModel | None = None
     store: TemplateStore | None = None
+    #: What operators pinned.
+    pins: TemplateStore | None = None
     #: How misses are handed to workers of role `parse`, and how these answer; None where a worker does all itself.
     box: AnswerBox | None = None
     requests: Requests | None = None
     #: What answers the misses of each scope.
     misses: Mapping[str, Misses] = field(default_factory=dict)
-    _listening: asyncio.Task[None] | None = None
-    _requesting: asyncio.Task[None] | None = None
+    _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     @property
     def parser_version(self) -> str:
@@ -212,43 +214,48 @@ class Knowledge:
     async def _open(self, former: "Knowledge | None") -> None:
         self.model = await asyncio.to_thread(self._load, None if former is None else former.model)
         versions = self.versions
-        self.store = self._connect(versions)
+        self.store, self.pins = self._connect(versions), self._connect_pins()
         self.box = self._open_box()
         if self.box is not None and self.settings.role == "match":
             self.requests = self._requests_by(self.box)
             # Before any batch comes: a reload waits for batches, which may wait for answers.
-            self._requesting = asyncio.create_task(self.requests.run())
-            self._requesting.add_done_callback(reporting(self.fail))
+            self._run(self.requests.run())
         # Caches and small networks take a while: hits of the former ones go on meanwhile.
         self.misses = await asyncio.to_thread(lambda: {scope: self._misses(scope) for scope in versions})
         for scope, misses in self.misses.items():
-            await self._warm_up(misses)
+            await self._warm_up(misses, None if former is None else former.misses.get(scope))
             if former is not None and former.versions.get(scope) == versions[scope]:
                 await misses.inherit(former.misses[scope])
 
     def listen(self) -> None:
         """Learn from now on what other workers find as they find it; an error in that goes to `fail`."""
-        if self.store is not None:
-            self._listening = asyncio.create_task(self._listen(self.store))
-            self._listening.add_done_callback(reporting(self.fail))
+        if self.store is not None and self.pins is not None:
+            self._run(self._listen(self.store, Misses.receive))
+            self._run(self._listen(self.pins, Misses.receive_pins))
+
+    def _run(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run `work` until all is closed; an error in it goes to `fail`."""
+        task = asyncio.create_task(work)
+        task.add_done_callback(reporting(self.fail))
+        self._tasks.append(task)
 
     async def close(self, heir: "Knowledge | None" = None) -> None:
         """Close everything but the model that `heir` has too.
 
         All is let go of: a task that was cancelled keeps what it knew until the garbage collector comes.
         """
-        tasks = [task for task in (self._listening, self._requesting) if task is not None]
-        for task in tasks:
+        for task in self._tasks:
             task.cancel()
-        if tasks:
-            await asyncio.wait(tasks)
-        self._listening = self._requesting = None
-        for connected in (self.store, self.box):
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+        self._tasks.clear()
+        for connected in (self.store, self.pins, self.box):
             if connected is not None:
                 await connected.close()
         if isinstance(self.model, LoadedModel) and (heir is None or heir.model is not self.model):
             await self.model.batcher.close()
-        self.model, self.store, self.box, self.requests, self.misses = None, None, None, None, {}
+        self.model, self.store, self.pins, self.box, self.requests = None, None, None, None, None
+        self.misses = {}
 
     def _load(self, former: LoadedModel | RemoteModel | None) -> LoadedModel | RemoteModel | None:
         settings = self.settings.model
@@ -299,6 +306,20 @@ class Knowledge:
             calls=self.calls,
         )
 
+    def _connect_pins(self) -> TemplateStore | None:
+        redis = self.settings.redis
+        if redis.address is None:
+            return None
+        return TemplateStore.connect(
+            redis.address,
+            tls=redis.tls,
+            prefix=redis.prefix,
+            parser_version=PINNED,
+            connect_timeout_seconds=redis.connect_timeout_seconds,
+            timeout_seconds=redis.timeout_seconds,
+            max_connections=2,
+        )
+
     def _misses(self, scope: str) -> Misses:
         sources = [source for source in self.settings.sources.values() if source.scope == scope]
         names = {template: names for source in sources for template, names in source.parameter_names.items()}
@@ -313,6 +334,7 @@ class Knowledge:
         return Misses(
             cache=cache,
             store=self.store,
+            pins=self.pins,
             model=self._answers(scope, sources[0]),
             scope=scope,
             prompt=sources[0].prompt,  # settings have made sure that it is that of all
@@ -350,8 +372,9 @@ class Knowledge:
             pinned=pinned,
         )
 
-    async def _warm_up(self, misses: Misses) -> None:
+    async def _warm_up(self, misses: Misses, former: Misses | None) -> None:
         try:
+            await misses.load_pins(former)
             templates = await misses.warm_up()
         except StoreUnavailable as exc:
             self.metrics.redis_failed("load")
@@ -359,11 +382,11 @@ class Knowledge:
         else:
             _log.info("templates loaded from Redis", scope=misses.scope, templates=templates)
 
-    async def _listen(self, store: TemplateStore) -> None:
-        """Learn what other workers find as they find it."""
+    async def _listen(self, store: TemplateStore, receive: Callable[[Misses, News], Awaitable[None]]) -> None:
+        """Learn what other workers find, or operators pin, as they do."""
         async for scope, news in store.listen(tuple(self.misses)):
             try:
-                await self.misses[scope].receive(news)
+                await receive(self.misses[scope], news)
             except StoreUnavailable:
                 self.metrics.redis_failed("restore")  # what Redis lost waits in the store and goes along later
 

@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 from uuid import uuid4
 
 import numpy as np
@@ -14,9 +15,10 @@ from tests.columns_of import messages_of
 from tests.fakes import RuleParser
 from tests.redis_server import ForeignRedis, RedisServer
 from worker.cache.misses import Misses
-from worker.cache.store import Limits, News, TemplateStore
+from worker.cache.store import PINNED, Limits, News, TemplateStore
 from worker.cache.templates import TemplateCache
 from worker.columns.layout import TIER_INDEX, TIER_MISS, TIER_MODEL, TIER_STORE, Matches
+from worker.errors import StoreUnavailable
 from worker.parsing.checkpoint import CORRECTED
 from worker.parsing.microbatch import MicroBatcher
 from worker.parsing.parser import Prompts
@@ -66,17 +68,18 @@ async def make_worker() -> AsyncIterator[MakeWorker]:
         parser, errors = Settling(version=version, unparsable=unparsable), list[str]()
         model = MicroBatcher(parser, deadline_seconds=0)
         closing.append(model.close)
-        store = None
+        store = pins = None
         if redis is not None:
-            store = TemplateStore.connect(
-                redis, parser_version=version, timeout_seconds=2.0, limits=Limits(pause_seconds=0.0)
-            )
-            closing.append(store.close)
+            at_once: dict[str, Any] = {"timeout_seconds": 2.0, "limits": Limits(pause_seconds=0.0)}
+            store = TemplateStore.connect(redis, parser_version=version, **at_once)
+            pins = TemplateStore.connect(redis, prefix=version, parser_version=PINNED, **at_once)
+            closing.extend((store.close, pins.close))
         misses = Misses(
             cache=TemplateCache(max_templates=1000, max_fingerprints=1024),
             store=store,
             model=model if has_model else None,
             scope="app",
+            pins=pins,
             stream=Stream(parser) if settles else None,
             on_store_error=errors.append,
         )
@@ -224,6 +227,47 @@ class TestSharing:
         await store.remove("app", [template.id for template in worker.misses.cache.templates()])
         await worker.misses.receive(await store.catch_up("app"))
         assert worker.learned == []
+
+    async def test_what_is_pinned_names_parameters_in_every_worker(
+        self, make_worker: MakeWorker, redis_server: RedisServer | ForeignRedis
+    ) -> None:
+        """It is known before anything is learned, stays when others replace it, and goes when it is unpinned."""
+        one, other = make_worker(redis=redis_server.url), make_worker(redis=redis_server.url, settles=True)
+        pin = replace(Template.from_text("took <*> ms"), names=("duration",))
+        await one.resolve([b"took 7 ms"])
+        await other.misses.warm_up()
+        for worker in (one, other):
+            await worker.misses.load_pins()
+        assert one.misses.pins is not None
+        assert one.misses.store is not None
+        await one.misses.pins.put("app", [pin])
+        await one.misses.store.publish("app", [(Template.from_text("took <*>", spacious=[0]), 1)], {pin.id: "0" * 16})
+        assert other.misses.store is not None
+        assert other.misses.pins is not None
+        await other.misses.receive_pins(await other.misses.pins.catch_up("app"))
+        await other.misses.receive(await other.misses.store.catch_up("app"))
+        found = await other.resolve([b"took 8 ms"])
+        assert other.misses.cache.template(int(found.template[0])) == pin
+        await one.misses.pins.remove("app", [pin.id])
+        await other.misses.receive_pins(await other.misses.pins.catch_up("app"))
+        assert await other.texts([b"took 9 ms"]) == ["took <*>"]
+        assert other.parser.asked == []
+
+    async def test_pins_outlive_an_outage(self, make_worker: MakeWorker, breakable_redis: RedisServer) -> None:
+        """A Redis that comes back empty gets them again; while it is away a successor takes them over."""
+        worker, successor = make_worker(redis=breakable_redis.url), make_worker(redis=breakable_redis.url)
+        pin = replace(Template.from_text("took <*> ms"), names=("duration",))
+        assert worker.misses.pins is not None
+        await worker.misses.pins.put("app", [pin])
+        await worker.misses.load_pins()
+        breakable_redis.stop()
+        with pytest.raises(StoreUnavailable):
+            await successor.misses.load_pins(worker.misses)
+        assert await successor.texts([b"took 7 ms"]) == ["took <*> ms"]
+        assert successor.parser.asked == []
+        breakable_redis.start()
+        await worker.misses.receive_pins(await worker.misses.pins.catch_up("app"))
+        assert [template async for template in worker.misses.pins.templates("app")] == [pin]
 
     async def test_an_outage_is_survived_and_made_good(
         self, make_worker: MakeWorker, breakable_redis: RedisServer

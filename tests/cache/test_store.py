@@ -428,7 +428,7 @@ async def test_a_foreign_announcement_does_not_stop_publishing(
     assert set(await theirs.catch_up(_SCOPE)) == {_THIRD}
 
 
-async def test_operators_list_rename_remove_and_drop(connect: Connect) -> None:
+async def test_operators_list_change_remove_and_drop(connect: Connect) -> None:
     """What operators do reaches the workers; other scopes and versions stay."""
     worker, operator = connect(), connect()
     await worker.load(_SCOPE)
@@ -441,10 +441,7 @@ async def test_operators_list_rename_remove_and_drop(connect: Connect) -> None:
         StoredScope(scope="other", parser_version=operator.parser_version, templates=1),
     ]
     renamed = replace(_FIRST, names=("bytes",))
-    assert await operator.rename(_SCOPE, _FIRST.id, ["bytes"]) == renamed
-    assert await operator.rename(_SCOPE, "0" * 16, ["bytes"]) is None
-    with pytest.raises(ValueError, match="2 names for the 1 parameters of 'sent <\\*> bytes'"):
-        await operator.rename(_SCOPE, _FIRST.id, ["a", "b"])
+    assert await operator.put(_SCOPE, [renamed]) == 1
     assert list(await worker.catch_up(_SCOPE)) == [renamed]
     assert await operator.remove(_SCOPE, [_SECOND.id, "0" * 16]) == 1
     assert await worker.catch_up(_SCOPE) == News(removed=(_SECOND.id,))
@@ -460,10 +457,33 @@ async def test_a_name_once_given_stays(connect: Connect) -> None:
     store = connect()
     await store.load(_SCOPE)
     await store.publish(_SCOPE, [(_FIRST, 1)])
-    await store.rename(_SCOPE, _FIRST.id, ["count"])
+    await store.put(_SCOPE, [replace(_FIRST, names=("count",))])
     await store.catch_up(_SCOPE)
     await store.publish(_SCOPE, [(replace(_FIRST, names=("guess",)), 1)])
     assert list(await connect().load(_SCOPE)) == [replace(_FIRST, names=("count",))]
+
+
+async def test_what_is_put_takes_the_place_of_what_is_there_or_is_merged_with_it(connect: Connect) -> None:
+    """Names may be taken away by the former, and never by the latter; what does not fit is left out and counted."""
+    store, worker = connect(limits=Limits(templates=2, pause_seconds=0.0)), connect()
+    named = replace(_FIRST, names=("count",))
+    await worker.load(_SCOPE)
+    assert await store.put(_SCOPE, [named]) == 1
+    assert await store.put(_SCOPE, [replace(_FIRST, names=("guess",))], is_merged=True) == 1
+    assert list(await worker.catch_up(_SCOPE)) == [named]
+    assert await store.put(_SCOPE, [_FIRST, _SECOND, _THIRD, _template("x" * 300_000)]) == 2
+    assert list(await worker.catch_up(_SCOPE)) == [_FIRST, _SECOND]
+
+
+async def test_the_newest_templates_of_a_scope(connect: Connect) -> None:
+    """Those announced last, the oldest first; a scope that nobody wrote to has none."""
+    store = connect()
+    assert await store.newest(_SCOPE, 2) == []
+    await store.put(_SCOPE, [_FIRST, _SECOND, _THIRD])
+    assert await store.newest(_SCOPE, 2) == [_SECOND, _THIRD]
+    await store.remove(_SCOPE, [_FIRST.id])
+    assert await store.newest(_SCOPE, 2) == [_THIRD]
+    assert await store.newest(_SCOPE, 100) == [_FIRST, _SECOND, _THIRD]
 
 
 async def test_flush_writes_what_waits_in_every_scope(connect: Connect, breakable_redis: RedisServer) -> None:

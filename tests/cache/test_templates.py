@@ -126,6 +126,52 @@ def test_parameters_are_named_as_declared() -> None:
     assert [template.names for template in cache.templates()] == [("first", ""), ("one",), ("",)]
 
 
+def test_a_pin_names_parameters_whatever_is_learned() -> None:
+    """Its names stand, empty ones too, and go with it; what was learned meanwhile comes back."""
+    cache = cache_of("user <*> left", "took <*> ms")
+    cache.add(replace(Template.from_text("user <*> left"), names=("guess",)))
+    cache.pin(replace(Template.from_text("user <*> left"), names=("account",)))
+    cache.add(replace(Template.from_text("user <*> left", spacious=[0]), names=("other",)))
+    matches = cache.look_up(*messages_of([b"user bob b left"]))
+    assert cache.template(int(matches.template[0])).names == ("account",)
+    assert {template.names for template in cache.templates()} == {("other",), ("",)}
+    cache.pin(Template.from_text("user <*> left"))
+    assert cache.find(Template.from_text("user <*> left").id).names == ("",)  # type: ignore[union-attr]
+    cache.unpin(Template.from_text("user <*> left").id)
+    assert sorted(template.names for template in cache.templates()) == [("",), ("other",)]
+    cache.unpin("0" * 16)
+
+
+def test_a_pinned_template_needs_not_be_learned() -> None:
+    """It is found as any other, is nothing that was learned, and goes when it is unpinned."""
+    cache = cache_of()
+    pin = replace(Template.from_text("user <*> left"), names=("account",))
+    cache.pin(pin)
+    cache.remove(pin.id)
+    assert cache.look_up(*messages_of([b"user bob left"])).template.tolist() != [-1]
+    assert (cache.templates(), list(cache.pins.values())) == ([], [pin])
+    cache.unpin(pin.id)
+    assert cache.look_up(*messages_of([b"user bob left"])).template.tolist() == [-1]
+
+
+def test_pinned_templates_stay_however_full_it_gets() -> None:
+    """A flood takes away what is not used, and not what a person pinned."""
+    cache = cache_of(capacity=4)
+    cache.pin(Template.from_text("user <*> left"))
+    for number in range(50):
+        cache.look_up(*messages_of([b"nothing"]))
+        cache.add(Template.from_text(f"step {number} <*>"))
+    assert cache.find(Template.from_text("user <*> left").id) is not None
+
+
+def test_settings_name_before_pins() -> None:
+    """What stands in the settings overrides what operators pinned."""
+    cache = TemplateCache(max_templates=9, max_fingerprints=64, parameter_names={"user <*> left": ["login"]})
+    pin = replace(Template.from_text("user <*> left"), names=("account",))
+    cache.pin(pin)
+    assert cache.find(pin.id).names == ("login",)  # type: ignore[union-attr]
+
+
 def test_templates_get_their_type_as_they_come() -> None:
     """Rows are counted by the type of their template, empty for none; a new list of types holds for known templates."""
     first = TemplateCache(max_templates=10, max_fingerprints=64, typer=Typer.load())

@@ -107,6 +107,20 @@ def test_labels_and_pinned_templates_stay() -> None:
     ]
 
 
+def test_what_is_pinned_later_stays_from_then_on() -> None:
+    """Its messages settle with no others any more, whoever replaced it before."""
+    stream = Stream(Names())
+    narrow = stream.hear([miss("user ann left")]).answers[0]
+    stream.replace(narrow.id, Template.from_text("user <*> left"))
+    stream.pin(narrow.id)
+    stream.hear([miss("user bob left")])
+    stream.hear([miss("user ann left")])
+    stream.pin(narrow.id)
+    change = stream.hear([miss(f"user {name} left", doubt=3.0) for name in ("eve", "joe", "kim")])
+    assert narrow.id not in change.replaced
+    stream.unpin(narrow.id)
+
+
 def test_what_others_replaced_is_not_brought_back() -> None:
     """The other worker's template answers wherever it matches, until that worker brings the former one back."""
     stream = Stream(Names())

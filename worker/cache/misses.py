@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Protocol
@@ -75,6 +75,8 @@ class Misses:
     model: "AnswersMisses | None"
     #: The scope in Redis: sources that share it share templates.
     scope: str
+    #: What operators pinned, in Redis too, whatever the parser; None where there is no Redis.
+    pins: "TemplateStore | None" = None
     prompt: str | None = None
     #: Values of these kinds are parameters of new templates, whatever the model says.
     redaction: Redaction = NO_REDACTION
@@ -131,6 +133,34 @@ class Misses:
         self._count(received=len(news.templates))
         return len(news.templates)
 
+    async def load_pins(self, former: "Misses | None" = None) -> None:
+        """Load what operators pinned; where Redis is away, what `former` knows of it. Raises StoreUnavailable."""
+        if self.pins is None:
+            return
+        try:
+            news = await self.pins.load(self.scope)
+        except StoreUnavailable:
+            self._pin(() if former is None else former.cache.pins.values())
+            raise
+        self._pin(news.templates)
+
+    async def receive_pins(self, news: "News") -> None:
+        """Follow what operators pin and unpin; give a Redis that lost everything what is pinned here.
+
+        Raises StoreUnavailable.
+        """
+        self._pin(news.templates)
+        for template_id in news.removed:
+            self.cache.unpin(template_id)
+            self._tell(partial(Stream.unpin, template_id=template_id))
+        if news.was_emptied and self.pins is not None:
+            await self.pins.put(self.scope, list(self.cache.pins.values()), is_merged=True)
+
+    def _pin(self, templates: Iterable[Template]) -> None:
+        for template in templates:
+            self.cache.pin(template)
+            self._tell(partial(Stream.pin, template_id=template.id))
+
     async def inherit(self, former: "Misses") -> None:
         """Take over what `former`, of the same version, knows beside; Redis gets it too where it has not.
 
@@ -167,6 +197,8 @@ class Misses:
             self._tell(partial(Stream.forget, template_id=template_id))
         for template_id, other_id in news.replaced.items():
             self.cache.remove(template_id)
+            if template_id in self.cache.pins:
+                continue
             if (other := self.cache.find(other_id)) is not None:
                 self._tell(partial(Stream.replace, template_id=template_id, other=other))
         self._count(received=len(news.templates))

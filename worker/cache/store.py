@@ -12,7 +12,8 @@ them in one slot), so a new checkpoint or prompt never reads the templates of an
 
 A store remembers the epoch and sequence that it has seen of each scope. Sequences have no holes, so it notices when
 announcements that it needs were trimmed, and reads the hash instead; another epoch says that Redis lost everything.
-Calls to reload belong to no version: `cache/calls.py`.
+Calls to reload belong to no version: `cache/calls.py`. What operators pin is the templates of a version of its own,
+`PINNED`: every worker reads it, whatever its parser.
 
 The young fingerprints become the old ones when they are too many, and the old ones go: fingerprints that nobody asks
 for are forgotten. Templates are bounded too: a full scope refuses new ones until some are removed.
@@ -59,6 +60,8 @@ _KEY_TYPES: Mapping[str, bytes] = {
     "fingerprints:young": b"hash",
     "fingerprints:old": b"hash",
 }
+#: The version of templates that operators pinned. No parser has it: theirs end with a digest, or are `none`.
+PINNED = "pinned"
 #: No epoch has this name: whoever has seen nothing must load.
 _NOTHING_SEEN = b"?"
 #: Templates that go along with one call, and fingerprints that are kept per template.
@@ -377,23 +380,18 @@ class TemplateStore:
                 self._unpack_into(latest, packed)
         return [template for template in latest.values() if template is not None]
 
-    async def rename(self, scope: str, template_id: str, names: Sequence[str]) -> Template | None:
-        """Name the parameters of a template; None if there is no such template.
+    async def put(self, scope: str, templates: Sequence[Template], *, is_merged: bool = False) -> int:
+        """Write templates in place of what is there, or merged with it, and tell the workers; returns how many were.
 
-        Raises:
-            ValueError: not one name per parameter.
-
+        Those that are too large, or for which the scope has no room, are left out.
         """
-        with self._seam():
-            packed: Any = await self._client.hget(self._key(scope, "templates"), template_id)
-        template = None if packed is None else unpack_stored(packed)
-        if template is None:
-            return None
-        if len(names) != len(template.spacious):
-            raise ValueError(f"{len(names)} names for the {len(template.spacious)} parameters of {template.text!r}")
-        renamed = replace(template, names=tuple(names))
-        await self._exchange(scope, Mode.REPLACE, [_Learned(template=renamed)])
-        return renamed
+        fit = [one for one in templates if len(pack_stored(one)) <= MAX_STORED_BYTES]
+        mode = Mode.WRITE_BACK if is_merged else Mode.REPLACE
+        refused = 0
+        for start in range(0, len(fit), _MOST_WRITTEN):
+            writes = [_Learned(template=one) for one in fit[start : start + _MOST_WRITTEN]]
+            refused += (await self._exchange(scope, mode, writes))[1].refused
+        return len(fit) - refused
 
     async def remove(self, scope: str, template_ids: Iterable[str]) -> int:
         """Remove templates and tell the workers; returns how many were there."""

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from operator import or_
 from typing import Protocol
 from weakref import WeakSet
 
@@ -60,6 +61,9 @@ class TemplateCache:
         self._writers: WeakSet[KnowsRows] = WeakSet()
         self._parameter_names = dict(parameter_names or {})
         self._typer = typer
+        #: By id, what a person pinned, and what was learned under the ids of these.
+        self._pins: dict[str, Template] = {}
+        self._learned: dict[str, Template] = {}
         self._in_use: Counter[int] = Counter()
         #: Rows of templates that were removed, which batches in work may still need.
         self._hidden: list[int] = []
@@ -77,6 +81,11 @@ class TemplateCache:
         """Keep `template` and return its row; a full cache first forgets those that were not used for longest."""
         if len(self._table) >= self._capacity:
             self._evict()
+        if template.id in self._pins:
+            self._learned[template.id] = replace(template, candidate=None)
+        return self._keep(template)
+
+    def _keep(self, template: Template) -> int:
         named = replace(self._named(template), candidate=None)
         row = self._table.add(named if self._typer is None else self._typer.typed(named), _SCOPE)
         for writer in self._writers:
@@ -119,12 +128,44 @@ class TemplateCache:
         former += (self._messages[: self._highest] - former + 1) // 2
 
     def remove(self, template_id: str) -> None:
-        """Let no message find a template any more; what was found keeps it for as long as a batch is in work."""
+        """Let no message find a template any more; what was found keeps it for as long as a batch is in work.
+
+        A pinned one stays.
+        """
+        if template_id in self._pins:
+            self._learned.pop(template_id, None)
+        else:
+            self._hide(template_id)
+
+    def _hide(self, template_id: str) -> None:
         row = self._table.row_of(template_id, _SCOPE)
         if row is not None:
             self._table.hide(row)
             self._hidden.append(row)
             self._release_hidden()
+
+    @property
+    def pins(self) -> Mapping[str, Template]:
+        """Templates that a person pinned, by id."""
+        return self._pins
+
+    def pin(self, template: Template) -> None:
+        """Keep `template` with the names that it has, whatever is learned and however little it is used."""
+        known = self.find(template.id)
+        if known is not None and template.id not in self._pins:
+            self._learned[template.id] = known
+        if known is not None:
+            template = replace(template, spacious=tuple(map(or_, template.spacious, known.spacious)))
+        self._pins[template.id] = template
+        self._hide(template.id)  # a name that it had would stay where it has none now
+        self._keep(template)
+
+    def unpin(self, template_id: str) -> None:
+        """Go back to what was learned."""
+        if self._pins.pop(template_id, None) is not None:
+            self._hide(template_id)
+            if (learned := self._learned.pop(template_id, None)) is not None:
+                self._keep(learned)
 
     def template(self, row: int) -> Template:
         """Return the template of a row that was found. Raises KeyError for a free one."""
@@ -153,8 +194,13 @@ class TemplateCache:
             self._release_hidden()
 
     def templates(self) -> list[Template]:
-        """Return all templates, in the order in which they came."""
-        return [self._table.template(row) for row in self._table.rows(_SCOPE)]
+        """Return all templates in the order in which they came; pinned ones as they were learned, if they were."""
+        kept = (self._table.template(row) for row in self._table.rows(_SCOPE))
+        return [
+            self._learned.get(template.id, template)
+            for template in kept
+            if template.id not in self._pins or template.id in self._learned
+        ]
 
     def has_given_names(self, template: Template) -> bool:
         """Tell whether the settings name the parameters of a template, instead of the model."""
@@ -166,6 +212,9 @@ class TemplateCache:
         share = min(max(self._capacity // _EVICTED_SHARE, 1), _MOST_EVICTED)
         for row in self._table.evict(too_many + share, before=before):
             self._forget(row)
+        for pin in self._pins.values():
+            if self.find(pin.id) is None:
+                self._keep(pin)
 
     def _release_hidden(self) -> None:
         if self._in_use:
@@ -184,6 +233,7 @@ class TemplateCache:
     def _named(self, template: Template) -> Template:
         names = self._parameter_names.get(template.text) or self._parameter_names.get(template.id)
         if names is None:
-            return template
+            pin = self._pins.get(template.id)
+            return template if pin is None else replace(template, names=pin.names)
         given = [*names, *template.names[len(names) :]][: len(template.names)]
         return replace(template, names=tuple(given))

@@ -95,6 +95,8 @@ class Stream:
         self._max_candidates = max_candidates
         self._max_characters = max_characters
         self._pinned = frozenset(pinned)
+        #: Ids of those that came and may go.
+        self._pins: set[str] = set()
         self._heard: dict[str, _Heard] = {}
         #: Ids of labels and of pinned templates that were found.
         self._fixed: set[str] = set()
@@ -150,6 +152,19 @@ class Stream:
             if heard.template.id == template_id:
                 heard.template = self._standing(heard.template, encoded(heard.row.candidate.text))
 
+    def pin(self, template_id: str) -> None:
+        """Let a template stay as it is from now on, whoever replaced it."""
+        self._pins.add(template_id)
+        self._gone.pop(template_id, None)
+        for heard in self._heard.values():
+            if heard.template.id == template_id:
+                self._fixed.add(template_id)
+                heard.give()
+
+    def unpin(self, template_id: str) -> None:
+        """Let a template go when others settle; what was heard of it stays as it is."""
+        self._pins.discard(template_id)
+
     def restore(self, template_id: str) -> None:
         """Learn that another worker brought a template back."""
         self._gone.pop(template_id, None)
@@ -196,7 +211,7 @@ class Stream:
         made |= {template.id: template for template in names if template is not None}
         for one in heard:
             one.template = self._standing(made[one.template.id], encoded(one.row.candidate.text))
-            if self._pinned & {one.template.id, one.template.text}:
+            if one.template.id in self._pins or self._pinned & {one.template.id, one.template.text}:
                 self._fixed.add(one.template.id)
                 one.give()
         self._unsettled = 0
