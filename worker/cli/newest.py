@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
-from worker.cache.store import TemplateStore
+from worker.cache.store import PINNED, TemplateStore
 from worker.errors import LogloomError
 from worker.transport.admin import Admin, consumer
 
@@ -143,7 +143,8 @@ class InRedis:
 
     async def _poll(self) -> list[NewTemplate]:
         if self._scopes_at is None or time.monotonic() - self._scopes_at > _SCOPES_SECONDS:
-            self._scopes = [(one.scope, one.parser_version) for one in await self._store("").scopes()]
+            held = await self._store("").scopes()
+            self._scopes = [(one.scope, one.parser_version) for one in held if one.parser_version != PINNED]
             self._scopes_at = time.monotonic()
         now = f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}"
         found: list[NewTemplate] = []

@@ -105,7 +105,7 @@ def read_known(path: Path) -> list[Template]:
     for number, line in enumerate(lines, start=1):
         if line.strip():
             try:
-                templates.append(_template(json.loads(line)))
+                templates.append(template_of(json.loads(line)))
             except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
                 raise WrongModel(f"{path}, line {number}, is no template: {error}") from error
     return templates
@@ -121,7 +121,7 @@ def _described(template: Template) -> dict[str, object]:
     return fields
 
 
-def _template(fields: Mapping[str, Any]) -> Template:
+def template_of(fields: Mapping[str, Any]) -> Template:
     """Make the template that a line describes. Raises what a wrong shape raises."""
     texts: list[str] = fields["literals"] if "literals" in fields else fields["template"].split(WILDCARD)
     literals = tuple(encoded(text) for text in texts)
