@@ -169,10 +169,12 @@ def test_a_worker_s_device_and_delivery() -> None:
     exact.metrics = Metrics(sources=["web"], is_exactly_once=True)
     exact.metrics.device_memory("cuda:0", allocated=10, reserved=20, size=80)
     exact.metrics.partitions(6)
+    exact.metrics.micro_batch_limits(rows=8, tokens=64)
     one, two = figures({"a": plain.scrape(0), "b": exact.scrape(0)}).workers
     assert (one.device, one.device_bytes, one.is_exactly_once) == (None, None, False)
     assert (two.device, two.device_bytes, two.device_size_bytes) == ("cuda:0", 20, 80)
     assert (two.is_exactly_once, two.partitions) == (True, 6)
+    assert (one.has_model, two.has_model) == (False, True)
 
 
 def test_a_worker_says_what_it_is() -> None:

@@ -224,6 +224,7 @@ def test_no_text_reaches_the_terminal_raw(text: str, width: int) -> None:
         uptime_seconds=None,
         resident_bytes=None,
         processors=None,
+        has_model=True,
         device=text,
         device_bytes=1.0,
         device_size_bytes=2.0,

@@ -16,7 +16,7 @@ _COMMANDS = (
     ("produce", "worker.cli.produce", "Send the lines of a file to a topic."),
     ("tail", "worker.cli.tail", "Watch events as they come."),
     ("status", "worker.cli.status", "Show what workers do: rates, lag, hits, misses, new templates."),
-    ("templates", "worker.cli.templates", "List, search and export learned templates."),
+    ("templates", "worker.cli.templates", "List, search, name, pin and move learned templates."),
     ("dead-letters", "worker.cli.dead_letters", "List raw logs that became no events, and replay them."),
     ("reload", "worker.cli.reload", "Ask workers to read settings, checkpoint and prompts again."),
     ("check", "worker.cli.check", "Show the settings, and try broker, topics, Redis, model and device."),

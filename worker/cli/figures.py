@@ -79,6 +79,8 @@ class WorkerFigures:
     resident_bytes: float | None
     #: Processors in use; None with the first scrape.
     processors: float | None
+    #: Whether it has a model of its own.
+    has_model: bool
     #: Where the model runs, if it is no CPU: bytes of its memory that the process holds, and that there are.
     device: str | None
     device_bytes: float | None
@@ -274,6 +276,7 @@ def _worker(address: str, scrape: Scrape, was: Scrape | None) -> WorkerFigures:
         uptime_seconds=None if started is None else max(0.0, scrape.time - started),
         resident_bytes=scrape.value("process_resident_memory_bytes"),
         processors=processors,
+        has_model=bool(scrape.value("logloom_micro_batch_rows_limit")),
         device=next(
             (labels["device"] for labels, _ in scrape.series("logloom_device_memory_size_bytes", "device")), None
         ),

@@ -146,7 +146,7 @@ def _share(tier: str, source: SourceFigures) -> str:
 
 def _device(worker: WorkerFigures) -> str:
     if worker.device is None:
-        return "no model" if worker.parser == "none" else "CPU" if worker.parser else _NONE
+        return "CPU" if worker.has_model else "no model" if worker.parser else _NONE
     return f"{worker.device} {_size(worker.device_bytes)} of {_size(worker.device_size_bytes)}"
 
 
