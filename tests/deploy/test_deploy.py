@@ -81,6 +81,22 @@ def test_an_image_of_ones_own(cluster: ApiServer, make: Make) -> None:
     assert container["resources"]["limits"]["nvidia.com/gpu"] == 1
 
 
+def test_two_tiers_come_up(cluster: ApiServer, make: Make) -> None:
+    """Both kinds of workers get the addresses that were given, each its role, and only parsers a GPU."""
+    done = make("deploy", OVERLAY="tiers", KAFKA="kafka.example:19092")
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = {}
+    for name in ("logloom", "logloom-parser"):
+        (container,) = cluster.objects["deployments", NAMESPACE, name]["spec"]["template"]["spec"]["containers"]
+        (reference,) = container["envFrom"]
+        told = cluster.objects["configmaps", NAMESPACE, reference["configMapRef"]["name"]]["data"]
+        assert told["LOGLOOM_KAFKA__BOOTSTRAP_SERVERS"] == "kafka.example:19092"
+        own = {one["name"]: one["value"] for one in container["env"]}
+        found[name] = own["LOGLOOM_ROLE"], "nvidia.com/gpu" in container["resources"]["limits"]
+        assert f"waits for {name}," in done.stdout
+    assert found == {"logloom": ("match", False), "logloom-parser": ("parse", True)}
+
+
 def test_topics_outlive_an_undeploy(cluster: ApiServer, make: Make) -> None:
     """What Strimzi keeps records by is not deleted: the records would be."""
     done = make("deploy", OVERLAY="dev")
@@ -177,7 +193,7 @@ def test_what_the_server_refuses(cluster: ApiServer, make: Make, tmp_path: Path)
 @pytest.mark.parametrize(
     ("variables", "reason"),
     [
-        ({"OVERLAY": "tpu"}, "no overlay 'tpu'; there are cpu, dev, gpu"),
+        ({"OVERLAY": "tpu"}, "no overlay 'tpu'; there are cpu, dev, gpu, tiers"),
         ({"SCALING": "keda2"}, "SCALING=keda2: allowed are"),
         ({"IMAGE": "registry.example:5000/logloom"}, "a tag or a digest is missing"),
         ({"REDIS": "redis://:secret@redis.example:6379/0"}, "would lie in a ConfigMap"),

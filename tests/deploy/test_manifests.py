@@ -34,7 +34,9 @@ def templates(name: str) -> list[Object]:
 def picks(selector: dict[str, Any], labels: dict[str, str]) -> bool:
     """Tell whether a selector picks a pod with these labels."""
     wanted: dict[str, str] = selector.get("matchLabels", {})
-    return wanted.items() <= labels.items()
+    expressions = selector.get("matchExpressions", [])
+    assert all(one["operator"] == "In" for one in expressions), "no other is used so far"
+    return wanted.items() <= labels.items() and all(labels.get(one["key"]) in one["values"] for one in expressions)
 
 
 @pytest.mark.parametrize("version", [schemas.OLDEST, schemas.NEWEST])
@@ -120,14 +122,18 @@ def test_selectors_pick_what_they_mean(name: str) -> None:
         one["metadata"]["name"]: one["spec"]["template"]["metadata"]["labels"] for one in objects(name, "Deployment")
     }
 
+    workers = {pod for pod, labels in pods.items() if labels["app.kubernetes.io/name"] == "logloom"}
+
     def picked(selector: dict[str, Any]) -> set[str]:
         return {pod for pod, labels in pods.items() if picks(selector, labels)}
 
     for one in objects(name):
         called, spec = one["metadata"]["name"], one.get("spec", {})
         match one["kind"]:
-            case "Deployment" | "PodDisruptionBudget" | "PodMonitor":
+            case "Deployment" | "PodDisruptionBudget":
                 assert picked(spec["selector"]) == {called}
+            case "PodMonitor":
+                assert picked(spec["selector"]) == workers
             case "Service":
                 assert picked({"matchLabels": spec["selector"]}) == {called}
             case "NetworkPolicy" if called == "logloom-default-deny":
@@ -135,9 +141,10 @@ def test_selectors_pick_what_they_mean(name: str) -> None:
                 assert spec.keys() == {"podSelector", "policyTypes"}
                 assert spec["policyTypes"] == ["Ingress", "Egress"]
             case "NetworkPolicy":
-                assert picked(spec["podSelector"]) == {called}
-    for spread in the(name, "Deployment")["spec"]["template"]["spec"]["topologySpreadConstraints"]:
-        assert picked(spread["labelSelector"]) == {"logloom"}
+                assert picked(spec["podSelector"]) == (workers if called == "logloom" else {called})
+    for called in workers:
+        for spread in the(name, "Deployment", called)["spec"]["template"]["spec"]["topologySpreadConstraints"]:
+            assert picked(spread["labelSelector"]) == {called}
 
 
 @pytest.mark.parametrize("name", EVERY)
@@ -217,13 +224,15 @@ def test_the_grace_period_fits_the_drain(name: str) -> None:
 @pytest.mark.parametrize("name", AUTOSCALED)
 def test_scaling_stays_within_partitions(name: str) -> None:
     """At least one worker, at most one a partition, and no one but the autoscaler sets how many."""
-    ranges = [
-        (one["spec"].get("minReplicaCount", one["spec"].get("minReplicas")),
-         one["spec"].get("maxReplicaCount", one["spec"].get("maxReplicas")))
+    ranges = {
+        one["metadata"]["name"]: (one["spec"].get("minReplicaCount", one["spec"].get("minReplicas")),
+                                  one["spec"].get("maxReplicaCount", one["spec"].get("maxReplicas")))
         for one in [*objects(name, "ScaledObject"), *objects(name, "HorizontalPodAutoscaler")]
-    ]  # fmt: skip
+    }  # fmt: skip
     partitions = {one["spec"]["partitions"] for one in objects("strimzi", "KafkaTopic")}
-    assert ranges == [(1, *partitions)]
+    assert ranges.pop("logloom") == (1, *partitions)
+    # Parsers share the partitions of the misses, which are as many.
+    assert all(least == 1 and most <= max(partitions) for least, most in ranges.values())
     assert "replicas" not in the(name, "Deployment")["spec"]
 
 
