@@ -28,6 +28,18 @@ def broker_option(command: F) -> F:
     )(command)
 
 
+def scope_option(command: F) -> F:
+    """Add `--scope`, which may be given several times, for templates."""
+    return click.option(
+        "--scope", "scopes", multiple=True, help="Only this scope: a source's name, unless it has a template_scope."
+    )(command)
+
+
+def parser_option(command: F) -> F:
+    """Add `--parser`, for templates."""
+    return click.option("--parser", metavar="VERSION", help="Only templates of this parser version.")(command)
+
+
 def load_settings(config: Path | None, broker: str | None = None, *, needs_sources: bool = False) -> "Settings":
     """Read the settings that a command needs. Raises WrongSettings."""
     from worker.settings import load  # noqa: PLC0415  pydantic takes a third of the time that --help may take

@@ -1,5 +1,6 @@
 """Templates as they are in Redis, for commands: read, written, pinned; and as JSON lines. Knows no terminal."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -112,6 +113,19 @@ class Library:
             yield store
         finally:
             await store.close()
+
+
+def loaded(settings: "Settings", scopes: Sequence[str] = (), parser: str | None = None) -> list[Stored]:
+    """Read the templates that are wanted. Raises LogloomError where no Redis is set, StoreUnavailable."""
+    return asyncio.run(Library(settings.redis).load(scopes, parser))
+
+
+def by_id(found: Iterable[Stored], template_id: str) -> list[Stored]:
+    """Choose the templates whose id begins so. Raises LogloomError where there is none."""
+    chosen = [stored for stored in found if stored.template.id.startswith(template_id.lower())]
+    if not chosen:
+        raise LogloomError(f"no template's id begins with {template_id!r}; `logloom templates list` shows them")
+    return chosen
 
 
 def _stored(scope: str, parser: str, template: Template, pin: Template | None) -> Stored:
