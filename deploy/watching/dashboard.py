@@ -289,10 +289,10 @@ def model() -> list[timeseries.Panel]:
         ),
         lines(
             "Redis",
-            "Failed calls a second; 1 while it does not answer.",
+            "Failed calls a second by what was asked; unavailable is 1 while it does not answer.",
             "short",
             {
-                "{{operation}} failed/s": rate("logloom_redis_errors_total", "operation", labels=JOB),
+                "{{operation}}": rate("logloom_redis_errors_total", "operation", labels=JOB),
                 "unavailable": f"max(logloom_redis_unavailable{{{JOB}}})",
             },
             width=6,

@@ -104,9 +104,10 @@ class TemplateCache:
         """Count messages whose rows, (n,), are in use; return how many have which type, empty for none."""
         counts = np.bincount(rows)
         self._highest = max(self._highest, counts.size)
-        self._messages[: counts.size] += counts
+        used = np.flatnonzero(counts)
+        self._messages[used] += counts[used]
         types = Counter[str]()
-        for row in np.flatnonzero(counts).tolist():
+        for row in used.tolist():
             types[self._table.template(row).type] += int(counts[row])
         return types
 
