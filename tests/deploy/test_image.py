@@ -217,7 +217,7 @@ def test_the_command_runs_as_in_a_container(
         consumer.close()
         assert json.loads(event.value)["body"] == "accepted 10.0.0.7:5121 after 12 ms"
 
-        copied = Path(f"/proc/{pid}/root/cache/kernels")
+        copied = Path("/proc", str(pid), "root", "cache", "kernels")
         assert {path.name for path in copied.rglob("*.nbc")} == {path.name for path in kernels().rglob("*.nbc")}
         os.kill(pid, 15)
         assert process.wait(60) == 0, log.read_text()

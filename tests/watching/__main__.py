@@ -26,6 +26,7 @@ import matplotlib as mpl
 from kafka import KafkaProducer
 
 from deploy.watching.draw import save
+from tests.bench.processes import pause
 from tests.integration.worker_process import WorkerProcess
 from tests.kafka_broker import JavaBroker, free_port
 from tests.redis_server import RedisServer, start_redis
@@ -348,7 +349,7 @@ def main(png: Path) -> None:
         begun = time.time()
         for (before, _), (at, do) in pairwise(((0.0, _steady), *SCHEDULE)):
             click.echo(f"--- {at:.0f} s: {do.__name__.strip('_')} ({at - before:.0f} s later)")
-            time.sleep(max(0.0, begun + at - time.time()))
+            pause(max(0.0, begun + at - time.time()))
             do(run)
         save(png, prometheus, begun + 20, time.time(), SCRAPE_SECONDS)
 
