@@ -1,1 +1,0 @@
-"""Manifests, image and `make deploy`, checked without a cluster."""
