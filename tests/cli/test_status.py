@@ -120,6 +120,8 @@ def test_a_view_that_lives_until_it_is_interrupted(serve: Serve) -> None:
     """On a terminal it draws again and again, and Ctrl-C ends it with 0."""
     metrics = _metrics()
     port = serve(metrics)
+    # Whoever started the tests in the background may have had this signal ignored, and a process passes that on.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     leader, follower = pty.openpty()
     process = subprocess.Popen(
         [sys.executable, "-m", "worker", "status", "--interval", "0.1", "--workers", f"127.0.0.1:{port}"],
@@ -141,6 +143,7 @@ def test_a_view_that_lives_until_it_is_interrupted(serve: Serve) -> None:
             pass
         assert process.wait(30) == 0
     finally:
+        signal.signal(signal.SIGINT, before)
         process.kill()
         process.wait()
         os.close(leader)
