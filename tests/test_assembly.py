@@ -23,13 +23,13 @@ from worker.assembly import Assembly, app_settings, assemble, envelope_of
 from worker.cache.store import PINNED, TemplateStore
 from worker.cli import checks
 from worker.errors import WrongModel, WrongSettings
-from worker.knowledge import Knowledge, LoadedModel
+from worker.knowledge import Knowledge, LoadedModel, RemoteModel
 from worker.metrics import Metrics
 from worker.parsing.checkpoint import FIELDS, KNOWN, checkpoint_version, prompt_folder
 from worker.parsing.known import write_known
 from worker.parsing.parser import EncoderParser
 from worker.parsing.templates import Template
-from worker.settings import Settings, Source
+from worker.settings import Model, Settings, Source
 from worker.transport.outlet import Direct
 
 SHOP: Mapping[str, Any] = {"name": "shop", "topics": ("raw.shop",), "header": ("none",), "envelope": "raw"}
@@ -360,6 +360,20 @@ async def test_a_reload_that_fails_changes_nothing(tmp_path: Path, wrong: dict[s
         assert isinstance(assembly.knowledge.model, LoadedModel)
         assert await assembly.knowledge.model.batcher.templates([b"took 5 s"]) is not None
         assert failures == []
+
+
+def test_who_loads_no_model_knows_its_versions(tmp_path: Path) -> None:
+    """They are those of who loads it: else neither would take the other's templates."""
+    write_known(prompt_folder(write_small(tmp_path), "mail") / KNOWN, [Template.from_text("took <*> s")])
+    settings = Model(path=str(tmp_path))
+    model = RemoteModel.load(str(tmp_path), settings)
+    for prompt in (None, "mail"):
+        assert model.version_of(prompt) == checkpoint_version(tmp_path, prompt)
+    with pytest.raises(WrongModel, match="has no prompt 'post'; it has mail"):
+        model.version_of("post")
+    assert model.is_that_of(settings)
+    write_small(tmp_path, seed=2)
+    assert not model.is_that_of(settings)
 
 
 async def test_a_checkpoint_that_changes_while_it_is_read_is_refused(

@@ -8,7 +8,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
-from pathlib import Path
 from typing import Any
 
 import structlog
@@ -23,7 +22,7 @@ from worker.errors import StoreUnavailable, WrongModel
 from worker.logs import log_stacks
 from worker.metrics import Metrics
 from worker.parsing.asking import Asker
-from worker.parsing.checkpoint import checkpoint_contents, checkpoint_folder, checkpoint_version
+from worker.parsing.checkpoint import checkpoint_contents, checkpoint_folder, prompt_names, refuse_unknown_prompt
 from worker.parsing.checksums import verify
 from worker.parsing.fields import SHIPPED
 from worker.parsing.message_types import Typer
@@ -121,26 +120,27 @@ class LoadedModel:
 class RemoteModel:
     """A checkpoint that workers of role `parse` have loaded: here its versions are known, and torch is not imported."""
 
-    folder: Path
     #: What it was found by.
     settings: Model
-    contents: tuple[str, ...]
+    #: Name and digest of the checkpoint.
+    version: str
+    #: The versions of its prompts, by name.
+    prompts: Mapping[str, str]
 
     @classmethod
     def load(cls, path: str, settings: Model) -> "RemoteModel":
-        """Look at the checkpoint at `path`. Raises WrongModel."""
+        """Look at the checkpoint at `path`, once: its digest is of all its weights. Raises WrongModel."""
         folder = checkpoint_folder(path)
         verify(folder, settings.signature_key)
-        return cls(folder=folder, settings=settings, contents=checkpoint_contents(folder))
-
-    @property
-    def version(self) -> str:
-        """Name and digest of the checkpoint."""
-        return self.contents[0]
+        version, *prompts = checkpoint_contents(folder)
+        return cls(settings=settings, version=version, prompts=dict(zip(prompt_names(folder), prompts, strict=True)))
 
     def version_of(self, prompt: str | None) -> str:
         """Name what decides the templates under a prompt. Raises WrongModel."""
-        return checkpoint_version(self.folder, prompt)
+        if prompt is None:
+            return self.version
+        refuse_unknown_prompt(prompt, self.prompts, self.version)
+        return f"{self.version}+{self.prompts[prompt]}"
 
     def is_that_of(self, settings: Model) -> bool:
         """Tell whether `settings` would find the same now. Raises WrongModel."""
