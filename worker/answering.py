@@ -93,14 +93,14 @@ class Answering:
     async def _answer(self, parts: AnsweringParts, requests: Sequence[Request]) -> None:
         """Answer requests, all messages of a scope together, whoever asked."""
         asked = defaultdict[str, dict[bytes, None]](dict)
-        for request in requests:
-            if _refusal(parts, request) is None:
+        refusals = [_refusal(parts, request) for request in requests]
+        for request, refusal in zip(requests, refusals, strict=True):
+            if refusal is None:
                 asked[request.scope].update(dict.fromkeys(request.messages))
         found = await asyncio.gather(*(_resolved(parts.misses[scope], [*asked[scope]]) for scope in asked))
         by_scope = dict(zip(asked, found, strict=True))
         packed = defaultdict[str, list[bytes]](list)
-        for request in requests:
-            refusal = _refusal(parts, request)
+        for request, refusal in zip(requests, refusals, strict=True):
             for message in request.messages:
                 answer = by_scope[request.scope][message] if refusal is None else refusal
                 digest = digest_of(request.scope, request.version, message)
