@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
 Verdict = Literal["ok", "warn", "fail"]
 
-_MODEL_ADVICE = "set model.path (LOGLOOM_MODEL__PATH) to base, a folder or a Hugging Face name"
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Finding:
@@ -192,43 +190,30 @@ def _model(settings: Settings) -> Iterator[Finding]:
         advice = "without one every message that no known template fits is a dead letter"
         yield Finding(subject="model", verdict="warn", text="none", advice=advice)
         return
-    if settings.role == "match":
-        yield from _checkpoint(settings, settings.model.path)
-        return
-    from worker.parsing.parser import EncoderParser  # noqa: PLC0415  seconds to import
-
     began = time.perf_counter()
     try:
-        parser = EncoderParser.load(
-            settings.model.path,
-            device=settings.model.device,
-            dtype=settings.model.dtype,
-            signature_key=settings.model.signature_key,
-        )
+        model = _model_of(settings, settings.model.path)
     except LogloomError as exc:
-        yield Finding(subject="model", verdict="fail", text=str(exc), advice=_MODEL_ADVICE)
+        advice = "set model.path (LOGLOOM_MODEL__PATH) to base, a folder or a Hugging Face name"
+        yield Finding(subject="model", verdict="fail", text=str(exc), advice=advice)
         return
-    text = f"{parser.version}, loaded in {time.perf_counter() - began:.1f} s"
-    yield Finding(subject="model", verdict="ok", text=text)
-    for name, source in settings.sources.items():
-        if source.prompt is not None:
-            yield _prompt(parser, name, source.prompt)
-
-
-def _checkpoint(settings: Settings, path: str) -> Iterator[Finding]:
-    """Try what a worker that loads no model knows of it: its version, and that of prompts."""
-    from worker.knowledge import RemoteModel  # noqa: PLC0415  as above
-
-    try:
-        model = RemoteModel.load(path, settings.model)
-    except LogloomError as exc:
-        yield Finding(subject="model", verdict="fail", text=str(exc), advice=_MODEL_ADVICE)
-        return
-    text = f"{model.version}, loaded by workers of role parse"
-    yield Finding(subject="model", verdict="ok", text=text)
+    loaded = f"in {time.perf_counter() - began:.1f} s" if settings.role != "match" else "by workers of role parse"
+    yield Finding(subject="model", verdict="ok", text=f"{model.version}, loaded {loaded}")
     for name, source in settings.sources.items():
         if source.prompt is not None:
             yield _prompt(model, name, source.prompt)
+
+
+def _model_of(settings: Settings, path: str) -> "EncoderParser | RemoteModel":
+    """Load the model, or look at what a worker knows of it that loads none. Raises LogloomError."""
+    if settings.role == "match":
+        from worker.knowledge import RemoteModel  # noqa: PLC0415  seconds to import
+
+        return RemoteModel.load(path, settings.model)
+    from worker.parsing.parser import EncoderParser  # noqa: PLC0415  the same
+
+    model = settings.model
+    return EncoderParser.load(path, device=model.device, dtype=model.dtype, signature_key=model.signature_key)
 
 
 def _prompt(model: "EncoderParser | RemoteModel", source: str, prompt: str) -> Finding:
