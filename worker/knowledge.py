@@ -269,15 +269,9 @@ class Knowledge:
 
     def _open_box(self) -> AnswerBox | None:
         redis = self.settings.redis
-        if redis.address is None or self.settings.role == "all":
+        if redis.url is None or self.settings.role == "all":
             return None
-        return AnswerBox.connect(
-            redis.address,
-            tls=redis.tls,
-            prefix=redis.prefix,
-            connect_timeout_seconds=redis.connect_timeout_seconds,
-            timeout_seconds=redis.timeout_seconds,
-        )
+        return AnswerBox.connect(**redis.connection)
 
     def _requests_by(self, box: AnswerBox) -> Requests:
         return Requests(
@@ -291,16 +285,12 @@ class Knowledge:
 
     def _connect(self, versions: Mapping[str, str]) -> TemplateStore | None:
         redis = self.settings.redis
-        if redis.address is None:
+        if redis.url is None:
             return None
         return TemplateStore.connect(
-            redis.address,
-            tls=redis.tls,
-            prefix=redis.prefix,
+            **redis.connection,
             parser_version=self.parser_version,
             scope_versions=versions,
-            connect_timeout_seconds=redis.connect_timeout_seconds,
-            timeout_seconds=redis.timeout_seconds,
             max_connections=redis.max_connections,
             max_pending=redis.max_pending_templates,
             calls=self.calls,
@@ -308,17 +298,9 @@ class Knowledge:
 
     def _connect_pins(self) -> TemplateStore | None:
         redis = self.settings.redis
-        if redis.address is None:
+        if redis.url is None:
             return None
-        return TemplateStore.connect(
-            redis.address,
-            tls=redis.tls,
-            prefix=redis.prefix,
-            parser_version=PINNED,
-            connect_timeout_seconds=redis.connect_timeout_seconds,
-            timeout_seconds=redis.timeout_seconds,
-            max_connections=2,
-        )
+        return TemplateStore.connect(**redis.connection, parser_version=PINNED, max_connections=2)
 
     def _misses(self, scope: str) -> Misses:
         sources = [source for source in self.settings.sources.values() if source.scope == scope]

@@ -93,7 +93,6 @@ class AnswerBox:
         prefix: str,
         connect_timeout_seconds: float,
         timeout_seconds: float,
-        password: str | None = None,
         tls: Mapping[str, Any] | None = None,
     ) -> "AnswerBox":
         """Connect, on first use, to `url`, as `TemplateStore.connect`."""
@@ -104,7 +103,6 @@ class AnswerBox:
                 timeout_seconds=timeout_seconds,
                 connect_timeout_seconds=connect_timeout_seconds,
                 answer_seconds=seconds + timeout_seconds,
-                password=password,
                 tls=tls,
             )
             for connections, seconds in ((4, 0.0), (1, _TAKE_SECONDS))

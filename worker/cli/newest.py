@@ -162,13 +162,6 @@ class InRedis:
 
     def _store(self, parser: str) -> TemplateStore:
         if parser not in self._stores:
-            self._stores[parser] = TemplateStore.connect(
-                str(self.redis.address),
-                tls=self.redis.tls,
-                prefix=self.redis.prefix,
-                parser_version=parser,
-                connect_timeout_seconds=self.redis.connect_timeout_seconds,
-                timeout_seconds=_TIMEOUT_SECONDS,
-                max_connections=2,
-            )
+            connection = self.redis.connection | {"timeout_seconds": _TIMEOUT_SECONDS}
+            self._stores[parser] = TemplateStore.connect(**connection, parser_version=parser, max_connections=2)
         return self._stores[parser]

@@ -44,16 +44,8 @@ async def _call(settings: "Settings", scopes: tuple[str, ...]) -> None:
     from worker.cache.calls import ALL_SCOPES  # noqa: PLC0415  --help must not wait for Redis's client
     from worker.cache.store import TemplateStore  # noqa: PLC0415  the same
 
-    redis = settings.redis
-    store = TemplateStore.connect(
-        str(redis.address),
-        tls=redis.tls,
-        prefix=redis.prefix,
-        parser_version="",
-        connect_timeout_seconds=redis.connect_timeout_seconds,
-        timeout_seconds=_TIMEOUT_SECONDS,
-        max_connections=2,
-    )
+    connection = settings.redis.connection | {"timeout_seconds": _TIMEOUT_SECONDS}
+    store = TemplateStore.connect(**connection, parser_version="", max_connections=2)
     try:
         known = {source.scope for source in settings.sources.values()}
         if set(scopes) - known:

@@ -99,16 +99,8 @@ class Library:
 
     @asynccontextmanager
     async def _store(self, parser: str = "") -> AsyncIterator[TemplateStore]:
-        redis = self._redis
-        store = TemplateStore.connect(
-            str(redis.address),
-            tls=redis.tls,
-            prefix=redis.prefix,
-            parser_version=parser,
-            connect_timeout_seconds=redis.connect_timeout_seconds,
-            timeout_seconds=_TIMEOUT_SECONDS,
-            max_connections=2,
-        )
+        connection = self._redis.connection | {"timeout_seconds": _TIMEOUT_SECONDS}
+        store = TemplateStore.connect(**connection, parser_version=parser, max_connections=2)
         try:
             yield store
         finally:

@@ -170,6 +170,17 @@ class Redis(Group):
         }
 
     @property
+    def connection(self) -> dict[str, Any]:
+        """What `TemplateStore.connect` and `AnswerBox.connect` take of these settings. Never to be shown."""
+        return {
+            "url": str(self.address),
+            "tls": self.tls,
+            "prefix": self.prefix,
+            "connect_timeout_seconds": self.connect_timeout_seconds,
+            "timeout_seconds": self.timeout_seconds,
+        }
+
+    @property
     def address(self) -> str | None:
         """The url with the password in it, as clients take it. Never to be shown."""
         if self.url is None or self.password is None:
