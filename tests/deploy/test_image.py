@@ -8,8 +8,6 @@ import shlex
 import subprocess
 import sys
 import tomllib
-import urllib.error
-import urllib.request
 from collections.abc import Iterator, Mapping
 from functools import cache, partial
 from importlib import metadata
@@ -21,6 +19,7 @@ import yaml
 from kafka import KafkaConsumer, KafkaProducer
 
 from tests.deploy.overlays import DEPLOY, ROOT, environment, objects, worker
+from tests.integration.worker_process import probe
 from tests.kafka_broker import KafkaBroker, free_port, wait_until
 from tests.redis_server import ForeignRedis, RedisServer
 from worker.settings import load
@@ -160,17 +159,6 @@ def contained(settings: Mapping[str, str], config: Path, log: Path) -> Iterator[
         process.wait()
 
 
-def status(port: int, path: str) -> int:
-    """Ask a probe; 0 where nothing answers."""
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
-            return int(answer.status)
-    except urllib.error.HTTPError as error:
-        return error.code
-    except OSError:
-        return 0
-
-
 @pytest.mark.kafka
 @pytest.mark.redis
 @pytest.mark.skipif(not may_lay_out(), reason="this machine lets no one make namespaces and mount (needs root)")
@@ -197,7 +185,7 @@ def test_the_command_runs_as_in_a_container(
 
         def passes(path: str) -> bool:
             assert process.poll() is None, log.read_text()
-            return status(port, path) == 200
+            return probe(port, path) == 200
 
         for path in ("/startupz", "/healthz", "/readyz"):
             wait_until(partial(passes, path), seconds=120, what=path)

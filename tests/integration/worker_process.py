@@ -48,13 +48,7 @@ class WorkerProcess:
 
     def status(self, path: str) -> int:
         """Ask its HTTP server for `path`; 0 where it does not answer."""
-        try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self._port}{path}", timeout=5) as answer:
-                return int(answer.status)
-        except urllib.error.HTTPError as error:
-            return error.code
-        except OSError:
-            return 0
+        return probe(self._port, path)
 
     def scrape(self) -> str:
         """Read its metrics as they are written."""
@@ -117,6 +111,17 @@ class WorkerProcess:
         """End it, however it stands, and remove its log."""
         self.kill()
         self._log.close()
+
+
+def probe(port: int, path: str) -> int:
+    """Ask the HTTP server of a worker for `path`, and return the status; 0 where nothing answers."""
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=5) as answer:
+            return int(answer.status)
+    except urllib.error.HTTPError as error:
+        return error.code
+    except OSError:
+        return 0
 
 
 def _accounted(metrics: Counter[str]) -> int:
