@@ -20,9 +20,10 @@ import psutil
 from tests.bench.machine import this_machine
 from tests.chaos.checker import Verdict, check, read_dead, read_events, read_lines
 from tests.chaos.faults import broker_cut, broker_slow, redis_flushed, redis_frozen, redis_full, redis_killed
-from tests.chaos.world import ProxiedBroker, World, meanwhile, new_world, started
+from tests.chaos.world import ProxiedBroker, World, new_world, started
 from tests.integration.worker_process import DELIVERIES
 from tests.kafka_broker import wait_until
+from tests.threads import meanwhile
 
 _FAULTS = (broker_cut, redis_frozen, broker_slow, redis_killed, redis_full, redis_flushed)
 _SAMPLE_SECONDS = 5.0

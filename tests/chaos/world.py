@@ -18,6 +18,7 @@ from tests.chaos.proxy import Proxy
 from tests.integration.worker_process import WorkerProcess, environment
 from tests.kafka_broker import JavaBroker, NoBroker, free_port, wait_until
 from tests.redis_server import RedisServer, start_redis
+from tests.threads import meanwhile
 from worker.cache.store import TemplateStore
 
 #: Silence after which the group goes on without a worker.
@@ -95,19 +96,6 @@ def started(broker: ProxiedBroker) -> Iterator[ProxiedBroker]:
             broker.proxy.stop()
     finally:
         broker.stop()
-
-
-@contextmanager
-def meanwhile(work: Callable[[threading.Event], None]) -> Iterator[None]:
-    """Run `work` in a thread while the body runs; the event tells it that the body has ended."""
-    ended = threading.Event()
-    thread = threading.Thread(target=work, args=(ended,), daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
 
 
 def why_no_small_disk() -> str | None:

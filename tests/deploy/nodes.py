@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from tests.threads import meanwhile
+
 Object = dict[str, Any]
 
 #: What becomes of a pod whose image can't be had.
@@ -97,16 +99,11 @@ def bringing_up(
     url: str, namespace: str, broken: Mapping[str, Object] | None = None, token: str | None = None
 ) -> Iterator[None]:
     """Look after a namespace meanwhile."""
-    nodes, ended = Nodes(url, broken, token), threading.Event()
+    nodes = Nodes(url, broken, token)
 
-    def work() -> None:
+    def work(ended: threading.Event) -> None:
         while not ended.wait(0.1):
             nodes.look(namespace)
 
-    thread = threading.Thread(target=work)
-    thread.start()
-    try:
+    with meanwhile(work):
         yield
-    finally:
-        ended.set()
-        thread.join()
