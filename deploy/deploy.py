@@ -38,6 +38,8 @@ OPERATORS = {
     "monitoring.coreos.com": "the Prometheus operator: install it, or do without by MONITORING=none",
     "kafka.strimzi.io": "Strimzi: install it, or leave the component strimzi out",
 }
+#: What shows all workers, asked in one of them.
+STATUS = "logloom status --workers logloom-workers:9464"
 #: What prints a worker's metrics, in its own container.
 READ_METRICS = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:9464/metrics').read().decode())"
 
@@ -322,12 +324,13 @@ def _troubles(pod: Object) -> Iterable[str]:
 
 
 def show(namespace: str) -> None:
-    """Print pods, lag, and the last events."""
+    """Print pods, lag, the last events, and how to look on."""
     here = f"--namespace={namespace}"
     say("runs")
     print(run("get", "pods", here, f"--selector={LABEL}").stdout)
     say(_lag(here))
     print(_events(namespace))
+    say(f"to watch: {shlex.join(KUBECTL)} exec -it {here} deployment/logloom -- {STATUS}")
 
 
 def _lag(here: str) -> str:

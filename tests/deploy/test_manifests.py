@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import yaml
 
+from deploy.deploy import STATUS
 from tests.deploy import schemas
 from tests.deploy.overlays import DEPLOY, EVERY, OVERLAYS, ROOT, environment, kustomize, objects, the, worker
 from tests.integration.test_security import commands
@@ -135,7 +136,9 @@ def test_selectors_pick_what_they_mean(name: str) -> None:
             case "PodMonitor":
                 assert picked(spec["selector"]) == workers
             case "Service":
-                assert picked({"matchLabels": spec["selector"]}) == {called}
+                assert picked({"matchLabels": spec["selector"]}) == (
+                    workers if called == "logloom-workers" else {called}
+                )
             case "NetworkPolicy" if called == "logloom-default-deny":
                 assert picked(spec["podSelector"]) == set(pods)
                 assert spec.keys() == {"podSelector", "policyTypes"}
@@ -157,6 +160,20 @@ def test_every_pod_that_may_go_out_may_ask_dns(name: str) -> None:
         port = int(address.rpartition(":")[2])
         assert any(first <= port <= last for first, last in ranges), address
     assert [one["ports"] for one in policy["ingress"]] == [[{"port": "metrics"}]]
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_workers_can_be_watched_from_one_of_them(name: str) -> None:
+    """The address that `make deploy` tells stands for every worker, ready or not, and the policy lets it through."""
+    called, port = re.findall(r"--workers (\S+):(\d+)", STATUS)[0]
+    spec = the(name, "Service", called)["spec"]
+    assert (spec["clusterIP"], spec["publishNotReadyAddresses"]) == ("None", True)
+    assert [int(port)] == [one["port"] for one in spec["ports"]]
+    assert int(port) == worker(name)["ports"][0]["containerPort"]
+    policy = the(name, "NetworkPolicy")["spec"]
+    everyone = {"podSelector": {"matchLabels": spec["selector"]}}
+    assert everyone in policy["ingress"][0]["from"]
+    assert {"to": [everyone], "ports": [{"port": int(port)}]} in policy["egress"]
 
 
 # what the worker says
