@@ -319,6 +319,25 @@ def test_topics_are_those_of_the_settings() -> None:
     assert topics == {"app.raw", Settings().output.topic, Settings().output.dead_letter_topic}
 
 
+@pytest.mark.parametrize("name", [name for name in EVERY if objects(name, "PodMonitor")])
+def test_each_kind_of_worker_is_a_job(name: str) -> None:
+    """Alerts are asked per job: Prometheus's relabelling gives matchers and parsers, and namespaces, one each."""
+    (endpoint,) = the(name, "PodMonitor")["spec"]["podMetricsEndpoints"]
+    (relabelling,) = endpoint["relabelings"]
+    assert relabelling["targetLabel"] == "job"
+
+    def job(pod: Object, namespace: str) -> str:
+        labels = {re.sub(r"\W", "_", label): value for label, value in pod["metadata"]["labels"].items()}
+        meta = {f"__meta_kubernetes_pod_label_{label}": value for label, value in labels.items()}
+        values = {"__meta_kubernetes_namespace": namespace, **meta}
+        return str(relabelling["separator"]).join(values[label] for label in relabelling["sourceLabels"])
+
+    pods = [pod for pod in templates(name) if pod["metadata"]["labels"]["app.kubernetes.io/name"] == "logloom"]
+    jobs = {job(pod, namespace) for pod in pods for namespace in ("a", "b")}
+    assert len(jobs) == 2 * len(pods)
+    assert "a/logloom-worker" in jobs
+
+
 def test_alerts_have_one_source() -> None:
     """The PrometheusRule is what `make rules` makes of the alerts, and asks for metrics that there are."""
     alerts = (DEPLOY / "watching" / "alerts.yaml").read_text()
