@@ -12,6 +12,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from kafka.errors import CoordinatorLoadInProgressError, CoordinatorNotAvailableError, NotCoordinatorError
+
 from tests.chaos.checker import Line
 from tests.chaos.feed import TEMPLATES, Feeder
 from tests.chaos.proxy import Proxy
@@ -344,6 +346,8 @@ def new_world(
     raw, dead = broker.new_topic("raw", _PARTITIONS), broker.new_topic("dead", 1)
     events = broker.new_topic("events", 2 * _PARTITIONS)
     group = f"chaos-{raw}"
+    # A fresh broker makes the topic of offsets first. Workers wait for it by `time.sleep`, which libfaketime breaks.
+    wait_until(lambda: _has_coordinator(broker, group), seconds=60, what="the group's coordinator")
     file = folder / "logloom.toml"
     file.touch()
     settings = environment(
@@ -382,6 +386,14 @@ def new_world(
     world.supervise()
     world.wait_until_ready()
     return world
+
+
+def _has_coordinator(broker: ProxiedBroker, group: str) -> bool:
+    try:
+        broker.committed(group)
+    except (CoordinatorNotAvailableError, NotCoordinatorError, CoordinatorLoadInProgressError):
+        return False
+    return True
 
 
 def fill(redis: RedisServer) -> None:
