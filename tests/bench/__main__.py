@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 
-from tests.bench import files, hostile, kernels, latency, memory, misses, pipelines, start_up
+from tests.bench import files, hostile, kernels, latency, memory, misses, pipelines, start_up, tiers
 from tests.bench.figures import Figure, table
 from tests.bench.machine import this_machine
 from tests.kafka_broker import KafkaBroker, start_broker
@@ -67,6 +67,9 @@ def parts(arguments: argparse.Namespace, broker: _Broker) -> Mapping[str, Part]:
             broker(), pace=20_000, seconds=5.0 if quick else 20.0, repeats=repeats, model=model
         ),
         "memory": lambda: memory.memory(broker(), records=records, model=model),
+        "tiers": lambda: tiers.tiers(
+            broker(), records=records, lines=400 if quick else 4_000, repeats=repeats, model=model
+        ),
         "settling": lambda: pipelines.settling(broker(), records=records, repeats=repeats, model=model),
         "delivery": lambda: pipelines.delivery(broker(), records=records, repeats=repeats, model=model),
         "throughput": lambda: pipelines.throughput(broker(), records=records, repeats=repeats, model=model),
