@@ -64,6 +64,8 @@ def test_kernels_are_compiled_for_the_processor_that_they_are_looked_for_by() ->
     assert len(re.findall(r"NUMBA_CPU_NAME=(\S+)", DOCKERFILE)) == 2
     assert set(re.findall(r"NUMBA_CPU_NAME=(\S+)", DOCKERFILE)) == {"generic"}
     assert "NUMBA_CACHE_DIR=/opt/logloom/kernels" in DOCKERFILE
+    # By the path of the installed sources, not of those that lie where Python looks first.
+    assert re.findall(r"^WORKDIR (.*)", DOCKERFILE[: DOCKERFILE.index("-m worker.warm_up")], re.MULTILINE)[-1] == "/"
     assert "/opt/logloom/kernels/." in (DEPLOY / "entrypoint.sh").read_text()
 
 
