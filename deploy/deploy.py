@@ -153,7 +153,7 @@ def _review(verb: str, resource: str, namespace: str) -> Object:
 
 def write_kustomization(overlay: Path, asked: argparse.Namespace) -> Path:
     """Write the overlay with what was asked for into build/deploy/NAMESPACE, and return that folder."""
-    folder = BUILD / asked.namespace
+    folder: Path = BUILD / asked.namespace
     folder.mkdir(parents=True, exist_ok=True)
     content: Object = {
         "apiVersion": "kustomize.config.k8s.io/v1beta1",
