@@ -4,7 +4,6 @@ In order: a broker whose address is given (`LOGLOOM_TEST_KAFKA=host:port`), Apac
 machine's own Java, the Docker image. Knows nothing of pytest.
 """
 
-import hashlib
 import os
 import shutil
 import signal
@@ -26,8 +25,9 @@ with warnings.catch_warnings():
     from kafka import KafkaAdminClient, KafkaConsumer
     from kafka import TopicPartition as Partition
 
+from tests.maven import NotFetched, jars_of
+
 POM = Path(__file__).parent / "integration" / "kafka" / "pom.xml"
-CACHE = Path(__file__).parents[1] / ".cache" / "kafka"
 IMAGE = "apache/kafka:4.1.0"
 START_SECONDS = 60.0
 
@@ -387,23 +387,10 @@ def _available_broker() -> KafkaBroker:
 
 def jars() -> Path:
     """Return the folder of Apache Kafka's jars; Maven fetches them once. Raises NoBroker without Java or Maven."""
-    for tool in ("java", "mvn"):
-        if shutil.which(tool) is None:
-            raise NoBroker(f"there is no `{tool}`")
-    folder = CACHE / f"jars-{hashlib.blake2b(POM.read_bytes(), digest_size=4).hexdigest()}"
-    if not folder.exists():
-        CACHE.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=CACHE) as scratch:
-            command = ["mvn", "-q", "-B", "-f", str(POM), "dependency:copy-dependencies", "-DincludeScope=runtime"]
-            done = subprocess.run(
-                [*command, f"-DoutputDirectory={scratch}/jars"], capture_output=True, check=False, timeout=600
-            )
-            if done.returncode != 0:
-                raise NoBroker(f"Maven could not fetch Apache Kafka: {done.stdout.decode()[-500:]}")
-            # Renamed when whole: a run that was cut short leaves no half-filled folder behind.
-            if not folder.exists():
-                Path(scratch, "jars").rename(folder)
-    return folder
+    try:
+        return jars_of(POM, "kafka")
+    except NotFetched as exc:
+        raise NoBroker(str(exc)) from exc
 
 
 def _java(*options: str) -> list[str]:
