@@ -65,7 +65,7 @@ def test_workflows_make_what_there_is() -> None:
 
 def test_workflows_install_what_ci_installs() -> None:
     """The tests have the Debian packages that `.ci/run` asks for."""
-    wanted = set(re.findall(r"missing\+=\((\S+)\)", (ROOT / ".ci" / "run").read_text()))
+    wanted = set(" ".join(re.findall(r"missing\+=\(([^)]+)\)", (ROOT / ".ci" / "run").read_text())).split())
     installed = " ".join(step.get("run", "") for step in WORKFLOWS["checks"]["jobs"]["test"]["steps"])
 
     assert wanted
