@@ -5,6 +5,7 @@ batches.
 """
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -15,7 +16,7 @@ import structlog
 from worker.announcing import Announcer
 from worker.cache.answers import AnswerBox
 from worker.cache.calls import Calls
-from worker.cache.misses import Misses
+from worker.cache.misses import FIRST_REPRESENTATIVES, Misses
 from worker.cache.store import PINNED, News, TemplateStore
 from worker.cache.templates import TemplateCache
 from worker.errors import StoreUnavailable, WrongModel
@@ -320,6 +321,8 @@ class Knowledge:
             model=self._answers(scope, sources[0]),
             scope=scope,
             prompt=sources[0].prompt,  # settings have made sure that it is that of all
+            # Whoever asks a worker of role `parse` has chosen already.
+            first_representatives=sys.maxsize if self.settings.role == "parse" else FIRST_REPRESENTATIVES,
             redaction=redaction_of(self.settings, *sources),
             stream=self._stream(sources[0].prompt, names),
             # Who has the model has announced what it found.

@@ -27,7 +27,7 @@ Chosen = dict[bytes, int]
 Learned = tuple[Template, int | None]
 
 #: Messages asked for at first; most lines of a cold batch share few templates, so a few answers settle many.
-_FIRST_REPRESENTATIVES = 32
+FIRST_REPRESENTATIVES = 32
 #: Messages that got no template from the model and that are remembered with the reason, so that it isn't asked again.
 _REMEMBERED_FAILURES = 1_024
 
@@ -78,6 +78,8 @@ class Misses:
     #: What operators pinned, in Redis too, whatever the parser; None where there is no Redis.
     pins: "TemplateStore | None" = None
     prompt: str | None = None
+    #: Messages that the model is asked for at first.
+    first_representatives: int = FIRST_REPRESENTATIVES
     #: Values of these kinds are parameters of new templates, whatever the model says.
     redaction: Redaction = NO_REDACTION
     #: What the misses settle on together; None: each keeps the template that the model cut.
@@ -104,7 +106,7 @@ class Misses:
         if missing.size == 0:
             return matches
         matches = await self._ask_store(texts, headers, matches, missing)
-        width, asked, cuts = _FIRST_REPRESENTATIVES, set(self._failed), dict[bytes, Template]()
+        width, asked, cuts = self.first_representatives, set(self._failed), dict[bytes, Template]()
         while self.model is not None:
             chosen = _representatives(texts, headers, matches, asked, width)
             if not chosen:
