@@ -22,6 +22,7 @@ from worker.codec.events import event_schema
 from worker.codec.header_finder import HeaderFinder
 from worker.codec.multiline import Joiner, Limits
 from worker.errors import CorruptRecordBatch, DeliveryFailed
+from worker.hops import NO_TRACING, Tracing
 from worker.metrics import REASONS, Metrics
 from worker.parsing.microbatch import MicroBatcher
 from worker.parsing.parser import Prompts
@@ -176,10 +177,11 @@ async def bench(
     max_record_bytes: int = 1 << 20,
     outputs: Outputs | None = None,
     event_format: Any = "json",
+    tracing: Tracing = NO_TRACING,
 ) -> AsyncIterator[Bench]:
     """Assemble a pipeline of one source."""
     parser, producer, metrics = RuleParser(unparsable=unparsable), FakeProducer(), Metrics(sources=["shop"])
-    model = MicroBatcher(parser, deadline_seconds=0)
+    model = MicroBatcher(parser, deadline_seconds=0, watch=tracing.watch)
     failures: list[BaseException] = []
     path = SourcePath(
         name="shop",
@@ -206,6 +208,7 @@ async def bench(
         outlet=Direct(producer.as_producer),
         metrics=metrics,
         fail=failures.append,
+        tracing=tracing,
     )
     yield Bench(pipeline=pipeline, producer=producer, parser=parser, failures=failures, metrics=metrics)
     await model.close()

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.fakes import FakeProducer
-from worker.cache.answers import AnswerBox, Answered, NotServed, digest_of
+from worker.cache.answers import AnswerBox, Answered, NotServed, digest_of, unpack_answer
 from worker.errors import DeliveryFailed, StoreUnavailable, Undecodable, Unparsable
 from worker.metrics import Metrics
 from worker.parsing.templates import Template
@@ -25,6 +25,11 @@ class MemoryBox(AnswerBox):
     def __init__(self) -> None:
         self.answers = asyncio.Queue[list[tuple[bytes, Answered]]]()
         self.is_away = False
+
+    async def give(self, asker: str, answers: Sequence[bytes]) -> None:
+        """Put packed answers in."""
+        del asker
+        self.answers.put_nowait([answer for packed in answers if (answer := unpack_answer(packed)) is not None])
 
     async def take(self, asker: str) -> list[tuple[bytes, Answered]]:
         """Give what was put in, or say after a while that there is nothing."""

@@ -18,6 +18,7 @@ from worker.codec.dead_letters import DeadLetter
 from worker.columns.headers import HeaderSplitter
 from worker.columns.layout import NO_TIME, Records, Texts
 from worker.errors import StoreUnavailable, Undecodable
+from worker.hops import NO_TRACING, Tracing, asking_redis, ending, hop, note
 from worker.metrics import Metrics
 from worker.pipeline import Outputs, bury, dead_letter, value_of
 from worker.requests import Request
@@ -47,11 +48,14 @@ class AnsweringParts:
 class Answering:
     """The path of requests. What it raises stops the process."""
 
-    def __init__(self, parts: AnsweringParts, *, outlet: Outlet, metrics: Metrics) -> None:
+    def __init__(
+        self, parts: AnsweringParts, *, outlet: Outlet, metrics: Metrics, tracing: Tracing = NO_TRACING
+    ) -> None:
         """Answer with `parts`; what is no request is a dead letter."""
         self._parts = parts
         self._outlet = outlet
         self._metrics = metrics
+        self._tracing = tracing
         #: Batches in work, each with what it is answered with.
         self._in_work: dict[TopicPartition, AnsweringParts] = {}
         self._changed = asyncio.Condition()
@@ -68,9 +72,13 @@ class Answering:
         try:
             records = read_records(batch)
             self._metrics.fetched(REQUESTS, batch.topic, records=records.offset.size, size_bytes=len(batch.data))
-            requests, letters = _read(batch, records)
-            await self._answer(parts, requests)
-            await self._bury(parts, letters)
+            traced = self._tracing.requests(
+                *batch.topic_partition, records, offset=batch.fetch_offset, since_ns=batch.fetched_ns
+            )
+            with traced, ending():
+                requests, letters = _read(batch, records)
+                await self._answer(parts, requests)
+                await self._bury(parts, letters)
         finally:
             async with self._changed:
                 del self._in_work[batch.topic_partition]
@@ -99,6 +107,7 @@ class Answering:
                 asked[request.scope].update(dict.fromkeys(request.messages))
         found = await asyncio.gather(*(_resolved(parts.misses[scope], [*asked[scope]]) for scope in asked))
         by_scope = dict(zip(asked, found, strict=True))
+        note(requests=len(requests), messages=sum(map(len, by_scope.values())))
         packed = defaultdict[str, list[bytes]](list)
         for request, refusal in zip(requests, refusals, strict=True):
             for message in request.messages:
@@ -113,7 +122,8 @@ class Answering:
         """Give answers, when Redis is back if it is away: until then nothing more is fetched of the partition."""
         while True:
             try:
-                return await box.give(asker, answers)
+                with asking_redis("answers"):
+                    return await box.give(asker, answers)
             except StoreUnavailable:
                 self._metrics.redis_failed("answers")
                 await asyncio.sleep(_PAUSE_SECONDS)
@@ -142,7 +152,9 @@ async def _resolved(misses: Misses, messages: Sequence[bytes]) -> dict[bytes, An
     texts = _texts_of(messages)
     headers = _WHOLE.split(texts, np.zeros(len(messages), np.int64))
     with misses.cache.in_use():
-        matches = await misses.resolve(texts, headers, misses.cache.look_up(texts, headers))
+        with hop("look up"):
+            matches = misses.cache.look_up(texts, headers)
+        matches = await misses.resolve(texts, headers, matches)
         rows = matches.template.tolist()
         return {
             message: misses.why(message) if row < 0 else misses.cache.template(row)

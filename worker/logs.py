@@ -13,12 +13,14 @@ import time
 import traceback
 from collections import OrderedDict
 from collections.abc import Callable, Collection
+from contextvars import Context
 from dataclasses import dataclass
 from typing import Literal, TextIO
 
 import structlog
 from structlog.typing import EventDict, ExcInfo, Processor, WrappedLogger
 
+from worker.hops import in_work
 from worker.terminal import printable, printable_lines
 
 #: Most different lines whose repeats are counted; beyond it the one seen longest ago is forgotten.
@@ -92,7 +94,9 @@ class LogStream(logging.StreamHandler[TextIO]):
         if seen.suppressed:
             fields = {"suppressed": seen.suppressed, "interval_seconds": self._interval}
             level = {"levelno": seen.level, "levelname": logging.getLevelName(seen.level)}
-            super().emit(logging.makeLogRecord({"name": seen.logger, "msg": event, **level, **fields}))
+            record = logging.makeLogRecord({"name": seen.logger, "msg": event, **level, **fields})
+            # In no context: it tells of lines of many batches, and not of the one in work now.
+            Context().run(super().emit, record)
 
 
 def _event_of(record: logging.LogRecord) -> str:
@@ -120,6 +124,7 @@ def configure(
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True, key="timestamp"),
         structlog.stdlib.ExtraAdder(),
+        _name_trace,
         _mask_names,
         _order,
     ]
@@ -176,6 +181,13 @@ def _write_traceback(target: TextIO, exc_info: ExcInfo) -> None:
     written = io.StringIO()
     structlog.dev.plain_traceback(written, exc_info)
     target.write(printable_lines(written.getvalue()))
+
+
+def _name_trace(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Name the trace and the span within which a line is written, where there is one."""
+    if (ids := in_work().ids) is not None:
+        event["trace_id"], event["span_id"] = ids
+    return event
 
 
 def _mask_names(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:

@@ -24,6 +24,7 @@ from worker.columns.events import EventWriter
 from worker.columns.layout import I64, NONE, U8, Events, Matches, Records, Texts
 from worker.columns.records import EncodedBatch, decode_headers, write_record_batches
 from worker.errors import BadInput, TooLarge
+from worker.hops import NO_TRACING, Tracing, ending, hop, note, sending
 from worker.metrics import Metrics
 from worker.parsing.fields import FieldReader
 from worker.parsing.headers import HeaderFormat
@@ -104,21 +105,24 @@ class SourcePath:
 
         `record_time_ms`, (n,), settles timestamps that name no year.
         """
-        headers = self.finder.split(texts, record_time_ms)
+        with hop("split headers"):
+            headers = self.finder.split(texts, record_time_ms)
         writer, redactor = self._writer_of(self.finder.formats)
         with self.misses.cache.in_use():
-            matches = self.misses.cache.look_up(texts, headers)
+            with hop("look up"):
+                matches = self.misses.cache.look_up(texts, headers)
             matches = await self.misses.resolve(texts, headers, matches)
-            events = writer.write(
-                *((texts, headers, matches) if redactor is None else redactor.redact(texts, headers, matches)),
-                records,
-                source=self.name,
-                topic=topic,
-                partition=partition,
-                parser_version=self._parser_version,
-                observed_ns=self._clock_ns(),
-                terminator=terminator,
-            )
+            with hop("write events"):
+                events = writer.write(
+                    *((texts, headers, matches) if redactor is None else redactor.redact(texts, headers, matches)),
+                    records,
+                    source=self.name,
+                    topic=topic,
+                    partition=partition,
+                    parser_version=self._parser_version,
+                    observed_ns=self._clock_ns(),
+                    terminator=terminator,
+                )
             types = self.misses.cache.count(matches.template[(matches.template >= 0) & (texts.length >= 0)])
         if self._fields is not None:
             events = with_fields(events, self._fields, format=self._event_format, terminator=terminator)
@@ -215,12 +219,14 @@ class Pipeline:
         outlet: Outlet,
         metrics: Metrics,
         fail: Fail,
+        tracing: Tracing = NO_TRACING,
     ) -> None:
         """Process with `parts`; `fail` stops the process."""
         self.name = parts.path.name
         self._parts = parts
         self._outlet = outlet
         self._metrics = metrics
+        self._tracing = tracing
         self._report = reporting(fail)
         self._progress: defaultdict[TopicPartition, _Progress] = defaultdict(lambda: _Progress(parts=self._parts))
 
@@ -231,11 +237,17 @@ class Pipeline:
         async with progress.turn:
             await self._renew(partition, progress)
             progress.resumed = batch.position or progress.resumed
-            records = read_records(batch)
-            opened = self._open(batch, records, progress)
-            now = time.monotonic()
-            progress.open.append(_Open(batch.fetch_offset, batch.next_offset, acknowledge, now))
-            await self._join_and_emit(partition, progress, opened, records, now)
+            with self._tracing.batch(
+                self.name, *partition, offset=batch.fetch_offset, since_ns=batch.fetched_ns
+            ) as trace:
+                with hop("decode"):
+                    records = read_records(batch)
+                trace.read(records)
+                with hop("open envelopes"):
+                    opened = self._open(batch, records, progress)
+                now = time.monotonic()
+                progress.open.append(_Open(batch.fetch_offset, batch.next_offset, acknowledge, now))
+                await self._join_and_emit(partition, progress, opened, records, now)
             self._flush_later(partition, progress)
 
     @property
@@ -329,7 +341,8 @@ class Pipeline:
         self, partition: TopicPartition, progress: _Progress, opened: OpenedEnvelopes, records: Records, now: float
     ) -> None:
         """Take what was opened, and came `now`, through the other hops."""
-        joined = _join(progress.parts, partition, opened, records, now)
+        with hop("join lines"):
+            joined = _join(progress.parts, partition, opened, records, now)
         dead = [
             dead_letter(self.name, partition, records, row.record, reason=row.reason, error=row.error)
             for row in opened.dead
@@ -354,7 +367,8 @@ class Pipeline:
                 topic=partition.topic,
                 partition=partition.partition,
             )
-            encoded, oversized = _encode(rows.events, joined, parts.outputs)
+            with hop("write record batches"):
+                encoded, oversized = _encode(rows.events, joined, parts.outputs)
             too_large = TooLarge(f"its event does not fit into a record batch of {parts.outputs.max_batch_bytes} bytes")
             for row, error in {**rows.unparsable, **dict.fromkeys(oversized, too_large)}.items():
                 dead += self._letters(partition, joined, row, error.reason, str(error))
@@ -365,17 +379,22 @@ class Pipeline:
             times = records.timestamp[texts.record[is_event]]
             self._metrics.looked_up(self.name, rows.matches.tier[is_event])
             self._metrics.typed(self.name, rows.types)
+        sent = sending({parts.outputs.topic: events, parts.outputs.dead_letter_topic: len(dead)})
         writing = await self._outlet.enter()
         sends = [await writing.sender.send(parts.outputs.topic, partition.partition, batch) for batch in encoded]
         sends += [await bury(writing.sender, letter, parts.outputs) for letter in dead]
         before = progress.settled
 
         async def settle() -> None:
-            await asyncio.gather(*sends)
-            writing.leave(partition, position)
-            if before is not None:
-                await before
-            await writing.committed()
+            with ending():
+                with sent:
+                    await asyncio.gather(*sends)
+                writing.leave(partition, position)
+                with hop("commit"):
+                    if before is not None:
+                        await before
+                    await writing.committed()
+                note(events=events, joined=covered - events, dead_letters=len(dead), held=joined.held.size)
             latency_seconds = time.time() - times[times >= 0] / 1000
             self._metrics.produced(
                 self.name,
@@ -418,8 +437,9 @@ class Pipeline:
             # A batch may have come first, or the partition may have gone, and even come back.
             if self._progress.get(partition) is not progress or not progress.is_holding:
                 return
-            joined = progress.parts.joiner.flush(partition, now=time.monotonic())
-            await self._emit(partition, progress, joined, [])
+            with self._tracing.batch(self.name, *partition):
+                joined = progress.parts.joiner.flush(partition, now=time.monotonic())
+                await self._emit(partition, progress, joined, [])
             self._flush_later(partition, progress)
 
     def _letters(

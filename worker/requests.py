@@ -18,6 +18,7 @@ import structlog
 
 from worker.cache.answers import AnswerBox, NotServed, digest_of
 from worker.errors import StoreUnavailable, Undecodable, Unparsable
+from worker.hops import TRACEPARENT, in_work, sending
 from worker.metrics import Metrics
 from worker.parsing.microbatch import Answer
 from worker.transport.producer import RecordBatchProducer
@@ -73,6 +74,8 @@ class _Awaited:
     asked: float
     #: How many batches wait for it.
     callers: int = 0
+    #: Of the batch that asked first.
+    traceparent: str | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -115,7 +118,8 @@ class Requests:
         self.metrics.awaited(len(self._awaited))
         waiting = [self._awaited[digest] for digest in digests]
         try:
-            await self._send(new, again=False)
+            with sending({self.topic: len(new)}):
+                await self._send(new, again=False)
             return [await asyncio.shield(one.answer) for one in waiting]
         finally:
             for digest, one in zip(digests, waiting, strict=True):
@@ -158,17 +162,19 @@ class Requests:
         if not awaited:
             return
         partitions = await self.producer.partitions_of(self.topic)
-        groups = defaultdict[tuple[str, str, int], list[_Awaited]](list)
-        now = asyncio.get_running_loop().time()
+        groups = defaultdict[tuple[str, str, int, str | None], list[_Awaited]](list)
+        now, parent = asyncio.get_running_loop().time(), in_work().traceparent
         for one in awaited:
             one.asked = now
+            one.traceparent = one.traceparent or parent
             place = zlib.crc32(_DIGITS.sub(b"", one.message)) % partitions
-            groups[one.scope, one.version, place].append(one)
+            groups[one.scope, one.version, place, one.traceparent].append(one)
         sends = []
-        for (scope, version, place), members in groups.items():
+        for (scope, version, place, asked_in), members in groups.items():
+            headers = [] if asked_in is None else [(TRACEPARENT, asked_in.encode())]
             for messages in self._bounded(members):
                 request = Request(asker=self.asker, scope=scope, version=version, messages=messages)
-                sends.append(await self.producer.send_record(self.topic, place, None, request.pack()))
+                sends.append(await self.producer.send_record(self.topic, place, None, request.pack(), headers))
         self.metrics.asked(len(awaited), again=again)
         await asyncio.gather(*sends)
 

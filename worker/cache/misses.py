@@ -12,6 +12,7 @@ import numpy as np
 from worker.cache.templates import TemplateCache
 from worker.columns.layout import I64, TIER_MODEL, TIER_STORE, Headers, Matches, Texts
 from worker.errors import BadInput, StoreUnavailable, Unparsable
+from worker.hops import asking_redis, hop
 from worker.parsing.microbatch import Answer
 from worker.parsing.redaction import NO_REDACTION, Redaction
 from worker.parsing.stream import Stream
@@ -105,6 +106,11 @@ class Misses:
         missing = _missing(texts, matches)
         if missing.size == 0:
             return matches
+        with hop("misses", rows=missing.size):
+            return await self._resolve(texts, headers, matches, missing)
+
+    async def _resolve(self, texts: Texts, headers: Headers, matches: Matches, missing: I64) -> Matches:
+        """Fill the `missing` rows."""
         matches = await self._ask_store(texts, headers, matches, missing)
         width, asked, cuts = self.first_representatives, set(self._failed), dict[bytes, Template]()
         while self.model is not None:
@@ -218,7 +224,9 @@ class Misses:
             return matches
         fingerprints = np.unique(matches.fingerprint[missing]).tolist()
         try:
-            await self.receive(await self.store.find(self.scope, fingerprints))
+            with asking_redis("find"):
+                news = await self.store.find(self.scope, fingerprints)
+            await self.receive(news)
         except StoreUnavailable:
             self._failed_store("find")
         # In any case: others may have learned, or brought news from Redis, while this one waited.
@@ -228,7 +236,9 @@ class Misses:
         """Have the model cut the chosen messages; those that got no template are missing, and remembered."""
         self.counts.asked += len(chosen)
         found = {}
-        for message, answer in zip(chosen, await model.templates(list(chosen), prompt=self.prompt), strict=True):
+        with hop("model", messages=len(chosen)):
+            answers = await model.templates(list(chosen), prompt=self.prompt)
+        for message, answer in zip(chosen, answers, strict=True):
             if isinstance(answer, Template):
                 found[message] = self.redaction.cut(message, answer)
             else:
@@ -248,7 +258,8 @@ class Misses:
             for tell in self._untold:
                 tell(self.stream)
             self._untold.clear()
-            change = await asyncio.to_thread(self.stream.hear, list(templates.values()))
+            with hop("settle", templates=len(templates)):
+                change = await asyncio.to_thread(self.stream.hear, list(templates.values()))
             learned: list[Learned] = [*zip(change.answers, rows, strict=True), *((one, None) for one in change.others)]
             return await self._learn(texts, headers, matches, learned, change.replaced)
 
@@ -267,7 +278,8 @@ class Misses:
             learned = [one for one in learned if not self._was_found(matches, one)]
             try:
                 fingerprinted = [(one, 0 if row is None else int(matches.fingerprint[row])) for one, row in learned]
-                news = await self.store.publish(self.scope, fingerprinted, replaced)
+                with asking_redis("publish"):
+                    news = await self.store.publish(self.scope, fingerprinted, replaced)
                 if news.is_written:
                     break
                 await self.receive(news)

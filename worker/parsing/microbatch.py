@@ -16,7 +16,8 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from contextvars import Context
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import Protocol, TypeAlias
 
@@ -47,6 +48,16 @@ class OnMicroBatch(Protocol):
         ...
 
 
+class Watch(Protocol):
+    """Told for whom each micro-batch worked."""
+
+    def asker(self) -> object | None:
+        """Give what stands for whoever asks now; None for nobody who is to be told of."""
+
+    def answered(self, askers: Sequence[object], *, rows: int, tokens: int, seconds: float) -> None:
+        """Take note, in the parser's thread, of a micro-batch with messages of `askers`, before they are answered."""
+
+
 @dataclass(slots=True)
 class MicroBatchCounts:
     """What a micro-batcher has done since its start."""
@@ -66,6 +77,8 @@ class _Miss:
     answer: asyncio.Future[Answer]
     #: When it came, by the event loop's clock.
     since: float
+    #: What stands for those who ask, in the eyes of a watch.
+    askers: list[object] = field(default_factory=list)
 
     @property
     def tokens(self) -> int:
@@ -87,6 +100,7 @@ class MicroBatcher:
         timeout_seconds: float | None = None,
         on_micro_batch: OnMicroBatch | None = None,
         on_hang: Callable[[], None] | None = None,
+        watch: Watch | None = None,
     ) -> None:
         """Ask `parser`; callers wait while `max_waiting` messages already do.
 
@@ -102,6 +116,7 @@ class MicroBatcher:
         self._timeout_seconds = timeout_seconds
         self._on_micro_batch = on_micro_batch
         self._on_hang = on_hang
+        self._watch = watch
         #: Messages that were to blame since one was parsed; the parser's thread counts.
         self._blamed = 0
         #: Misses, oldest first, and tokens of those that wait.
@@ -155,6 +170,7 @@ class MicroBatcher:
                 raise RuntimeError("the micro-batcher is closed")
             known = self._waiting.get((prompt, message)) or self._in_parser.get((prompt, message))
             if known is not None:
+                self._note_asker(known)
                 return known.answer
             if self.waiting < self._max_waiting:
                 break
@@ -164,12 +180,18 @@ class MicroBatcher:
         miss = _Miss(prompt=prompt, message=message, answer=loop.create_future(), since=loop.time())
         # An error that nobody is left to hear must not be reported as forgotten.
         miss.answer.add_done_callback(lambda answer: answer.cancelled() or answer.exception())
+        self._note_asker(miss)
         self._waiting[prompt, message] = miss
         self._waiting_tokens += miss.tokens
         self._changed.set()
         if self._running is None:
-            self._running = asyncio.create_task(self._run(), name="micro-batches")
+            # In no caller's context: the first one's would be taken for that of all.
+            self._running = asyncio.create_task(self._run(), name="micro-batches", context=Context())
         return miss.answer
+
+    def _note_asker(self, miss: _Miss) -> None:
+        if self._watch is not None and (asker := self._watch.asker()) is not None:
+            miss.askers.append(asker)
 
     async def _run(self) -> None:
         """Make micro-batches until closed and empty, or until the parser hangs."""
@@ -244,6 +266,10 @@ class MicroBatcher:
         self.counts.model_seconds += seconds
         if self._on_micro_batch is not None:
             self._on_micro_batch(rows=len(misses), tokens=tokens, seconds=seconds)
+        if self._watch is not None:
+            # Copies: the event loop adds others meanwhile.
+            askers = dict.fromkeys(asker for miss in misses for asker in miss.askers.copy())
+            self._watch.answered([*askers], rows=len(misses), tokens=tokens, seconds=seconds)
         return answers
 
     def _answers(self, misses: Sequence[_Miss]) -> list[Answer]:

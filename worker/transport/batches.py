@@ -1,8 +1,9 @@
 """What was fetched: Kafka record batches as the broker sent them. Knows neither Faust nor aiokafka."""
 
 import struct
+import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from worker.columns.layout import Records
@@ -37,6 +38,8 @@ class FetchedBatch:
     next_offset: int
     #: Where the partition's former owner stopped, if that lies within the batch: some of its records may be done.
     position: Position | None = None
+    #: When it was fetched: nanoseconds since the epoch.
+    fetched_ns: int = field(default_factory=time.time_ns, compare=False)
 
     @property
     def topic_partition(self) -> TopicPartition:
@@ -80,6 +83,7 @@ def join_batches(batches: Sequence[FetchedBatch]) -> FetchedBatch:
         fetch_offset=first.fetch_offset,
         next_offset=last.next_offset,
         position=first.position,
+        fetched_ns=first.fetched_ns,
     )
 
 

@@ -8,6 +8,7 @@ readers of committed records, and its offsets are not committed: the batches are
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from contextvars import Context
 from itertools import cycle
 from types import TracebackType
 from typing import Self
@@ -127,7 +128,9 @@ class Transactions:
                     raise DeliveryFailed(f"this worker was put out of the group {member.group}; its batches have gone")
                 await producer.client.begin_transaction()
                 self._open = Transaction(producer, member)
-                self._ending = asyncio.create_task(self._end(self._open, is_busy, self._ending))
+                # In no batch's context: the first one's would be taken for that of all.
+                ending = self._end(self._open, is_busy, self._ending)
+                self._ending = asyncio.create_task(ending, context=Context())
                 self._ending.add_done_callback(self._report)
             return self._open.enter()
 
