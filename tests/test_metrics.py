@@ -23,6 +23,7 @@ from worker.metrics import (
     REASONS,
     REDIS_OPERATIONS,
     RELOADS,
+    SPANS,
     TRANSACTIONS,
     Metrics,
     describe,
@@ -243,7 +244,7 @@ def test_a_flood_makes_no_more_series_than_settings_allow() -> None:
     values = {
         "source": len(sources), "topic": MOST_TOPICS + 1, "reason": len(REASONS), "tier": len(HIT_TIERS),
         "type": len(types), "operation": len(REDIS_OPERATIONS),
-        "outcome": max(len(RELOADS), len(TRANSACTIONS), len(ANSWERS)),
+        "outcome": max(map(len, (RELOADS, TRANSACTIONS, ANSWERS, SPANS))),
         "scope": len(scopes), "template": top, "text": 1, "device": 1, "version": 1, "parser": 1,
         "attempt": len(ATTEMPTS),
     }  # fmt: skip

@@ -16,6 +16,7 @@ from worker.settings.model import Envelope, RedactedKind
 _TIERS = {"LOGLOOM_ROLE": "parse", "LOGLOOM_REDIS__URL": "redis://localhost"}
 _ONCE = {"LOGLOOM_TOPICS": "t", "LOGLOOM_KAFKA__DELIVERY": "exactly-once"}
 _OAUTHBEARER = {"LOGLOOM_KAFKA__SASL_MECHANISM": "OAUTHBEARER"}
+_TRACED = {"LOGLOOM_TOPICS": "t", "LOGLOOM_TRACING__ENDPOINT": "http://collector:4318"}
 _SASL = {"LOGLOOM_KAFKA__SASL_MECHANISM": "PLAIN", "LOGLOOM_KAFKA__SASL_USERNAME": "u"}
 
 
@@ -307,6 +308,23 @@ def test_all_mistakes_come_at_once(tmp_path: Path) -> None:
             {"LOGLOOM_SOURCES__A__TOPICS": "t", "LOGLOOM_SOURCES__A__PARAMETER_NAMES": '{"plain": ["b"]}'},
             "neither a template with <*> nor a template's id",
         ),
+        ({"LOGLOOM_TOPICS": "t", "LOGLOOM_TRACING__ENDPOINT": "collector:4318"}, "no address of a collector"),
+        ({"LOGLOOM_TOPICS": "t", "LOGLOOM_TRACING__ENDPOINT": "https://me:key@host"}, "who asks goes into headers"),
+        ({"LOGLOOM_TOPICS": "t", "LOGLOOM_TRACING__HEADERS": "a=b"}, "not set, though its headers is"),
+        (
+            {"LOGLOOM_TOPICS": "t", "LOGLOOM_TRACING__SSL_CA_LOCATION": __file__},
+            "not set, though its ssl_ca_location is",
+        ),
+        (_TRACED | {"LOGLOOM_TRACING__SHARE": "1.5"}, "'1.5' is wrong; allowed: a number from 0 to 1"),
+        (_TRACED | {"LOGLOOM_TRACING__HEADERS": "a=b,key: s3cret"}, "*** is wrong (header 2 is not name=value)"),
+        (_TRACED | {"LOGLOOM_TRACING__HEADERS": "a=line%0Aend"}, "*** is wrong (header 1 is not name=value)"),
+        (_TRACED | {"LOGLOOM_TRACING__SSL_CA_LOCATION": __file__}, "set, but TLS needs an address of https://"),
+        (
+            _TRACED | {"LOGLOOM_TRACING__ENDPOINT": "https://collector", "LOGLOOM_TRACING__SSL_KEY_LOCATION": __file__},
+            "tracing.ssl_certificate_location (LOGLOOM_TRACING__SSL_CERTIFICATE_LOCATION): not set, though its key is",
+        ),
+        (_TRACED | {"LOGLOOM_TRACING__RESOURCE": "service.name=x"}, "set tracing.service_name instead"),
+        (_TRACED | {"LOGLOOM_TRACING__PROTOCOL": "grpc"}, "LOGLOOM_TRACING__PROTOCOL: no such setting"),
     ],
 )
 def test_one_mistake(environment: dict[str, str], mistake: str) -> None:
@@ -356,6 +374,12 @@ def test_secrets_come_from_files(tmp_path: Path) -> None:
     assert sorted(settings.secrets()) == ["from folder", "s3cret"]
     settings = load(file, environment={"LOGLOOM_REDIS__PASSWORD_FILE": str(secret)})
     assert sorted(settings.secrets()) == ["s3cret", "s3cret"]
+    (folder / "redis.password").unlink()
+    (folder / "tracing.headers").write_text("X-Tenant=7, api-key=s%2Ccret-99\n")
+    settings = load(environment=_TRACED | {"LOGLOOM_SECRETS_DIR": str(folder)})
+    assert settings.tracing.sent_headers == {"x-tenant": "7", "api-key": "s,cret-99"}
+    # The tenant's number is none: it would be masked in every number of a log.
+    assert sorted(settings.secrets()) == ["X-Tenant=7, api-key=s%2Ccret-99", "s,cret-99"]
 
 
 def test_secrets_are_never_shown(tmp_path: Path) -> None:
@@ -494,7 +518,7 @@ def test_every_setting_is_described() -> None:
     """The table names every setting with a default, what is allowed and a meaning."""
     rows = [line for line in describe().splitlines() if line.startswith("| `")]
     names = [row.split("|")[1].strip(" `") for row in rows]
-    assert len(rows) == 106
+    assert len(rows) == 116
     assert {"bootstrap_servers", "topic_pattern", "parameter_names", "port"} <= set(names)
     assert all(len([cell for cell in row.split(" | ") if cell.strip(" |")]) == 5 for row in rows)
 

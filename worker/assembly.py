@@ -19,6 +19,7 @@ from worker.codec.header_finder import HeaderFinder
 from worker.codec.multiline import Joiner, Limits
 from worker.collectors import UsedTemplate
 from worker.health import HealthServer
+from worker.hops import NO_TRACING, Tracing
 from worker.knowledge import Knowledge, LoadedModel, SharedNetworks, redaction_of
 from worker.memory import give_back
 from worker.metrics import TRANSACTION_ABORTED, TRANSACTION_COMMITTED, Metrics
@@ -122,6 +123,7 @@ class Assembly:
     producer: RecordBatchProducer
     outlet: Outlet
     fail: Fail
+    tracing: Tracing = NO_TRACING
     calls: Calls = field(default_factory=Calls)
     networks: SharedNetworks = field(default_factory=SharedNetworks)
     #: By source; a worker of role `parse` answers requests instead.
@@ -139,9 +141,11 @@ class Assembly:
         stack.push_async_callback(self._close)
         self.metrics.describe_build(parser=self.knowledge.parser_version)
         for name, parts in self._parts(self.settings, self.knowledge).items():
-            self.pipelines[name] = Pipeline(parts, outlet=self.outlet, metrics=self.metrics, fail=self.fail)
+            self.pipelines[name] = Pipeline(
+                parts, outlet=self.outlet, metrics=self.metrics, fail=self.fail, tracing=self.tracing
+            )
         if (answers := _answering_parts(self.settings, self.knowledge)) is not None:
-            self.answering = Answering(answers, outlet=self.outlet, metrics=self.metrics)
+            self.answering = Answering(answers, outlet=self.outlet, metrics=self.metrics, tracing=self.tracing)
         self.metrics.show_templates(self._used_templates)
         self.knowledge.listen()
         self.is_open = True
@@ -224,6 +228,7 @@ class Assembly:
             producer=self.producer,
             calls=self.calls,
             fail=self.fail,
+            tracing=self.tracing,
         )
 
     def _parts(self, settings: Settings, knowledge: Knowledge) -> dict[str, Parts]:
@@ -325,9 +330,11 @@ def assemble(settings: Settings, reloader: Reloader | None = None) -> WorkerApp:
             producer=producer,
             outlet=outlet,
             fail=fail,
+            tracing=_tracing_of(settings, metrics),
             calls=Calls() if reloader is None else Calls(hear=partial(_ask, reloader), since_ms=began_ms),
         )
         async with AsyncExitStack() as stack:
+            stack.push_async_callback(assembly.tracing.close)
             await _serve_health(stack, assembly, app)
             await assembly.open(stack)
             _keep_running(stack, _watch(app, assembly), fail)
@@ -340,6 +347,15 @@ def assemble(settings: Settings, reloader: Reloader | None = None) -> WorkerApp:
 
     app = WorkerApp(app_settings(settings), pipelines, on_transaction=count)
     return app
+
+
+def _tracing_of(settings: Settings, metrics: Metrics) -> Tracing:
+    """Make what traces batches, where a collector is named."""
+    if settings.tracing.endpoint is None:
+        return NO_TRACING
+    from worker.tracing.traces import Traces  # noqa: PLC0415  who traces nothing does not load OpenTelemetry
+
+    return Traces.to_collector(settings, metrics)
 
 
 def _ask(reloader: Reloader, scope: str) -> None:

@@ -20,6 +20,7 @@ from worker.cache.misses import FIRST_REPRESENTATIVES, Misses
 from worker.cache.store import PINNED, News, TemplateStore
 from worker.cache.templates import TemplateCache
 from worker.errors import StoreUnavailable, WrongModel
+from worker.hops import NO_TRACING, Tracing
 from worker.logs import log_stacks
 from worker.metrics import Metrics
 from worker.parsing.asking import Asker
@@ -27,7 +28,7 @@ from worker.parsing.checkpoint import checkpoint_contents, checkpoint_folder, pr
 from worker.parsing.checksums import verify
 from worker.parsing.fields import SHIPPED
 from worker.parsing.message_types import Typer
-from worker.parsing.microbatch import MicroBatcher
+from worker.parsing.microbatch import MicroBatcher, Watch
 from worker.parsing.parser import EncoderParser
 from worker.parsing.redaction import Redaction
 from worker.parsing.stream import Stream
@@ -68,7 +69,7 @@ class LoadedModel:
     contents: tuple[str, ...]
 
     @classmethod
-    def load(cls, path: str, settings: Model, metrics: Metrics) -> "LoadedModel":
+    def load(cls, path: str, settings: Model, metrics: Metrics, watch: Watch | None = None) -> "LoadedModel":
         """Load the checkpoint at `path`, which takes seconds. Raises WrongModel."""
         folder = checkpoint_folder(path)
         contents = checkpoint_contents(folder)
@@ -91,6 +92,7 @@ class LoadedModel:
             timeout_seconds=settings.timeout_seconds,
             on_micro_batch=metrics.micro_batch,
             on_hang=log_stacks,
+            watch=watch,
         )
         return cls(parser=parser, batcher=batcher, settings=settings, contents=contents)
 
@@ -158,6 +160,7 @@ class Knowledge:
     producer: RecordBatchProducer
     calls: Calls
     fail: Fail
+    tracing: Tracing = NO_TRACING
     model: LoadedModel | RemoteModel | None = None
     store: TemplateStore | None = None
     #: What operators pinned.
@@ -266,7 +269,7 @@ class Knowledge:
             return former
         if self.settings.role == "match":
             return RemoteModel.load(settings.path, settings)
-        return LoadedModel.load(settings.path, settings, self.metrics)
+        return LoadedModel.load(settings.path, settings, self.metrics, self.tracing.watch)
 
     def _open_box(self) -> AnswerBox | None:
         redis = self.settings.redis

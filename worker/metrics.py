@@ -39,7 +39,7 @@ LABELS = {
     "type": "types of the source in the settings, and `none`",
     "operation": "five, in the code",
     "attempt": "two, in the code",
-    "outcome": "two, in the code",
+    "outcome": "two or three, in the code",
     "scope": "scopes in the settings",
     "template": "the `metrics.top_templates` that a scope used most of late",
     "text": "one per template, cut to 120 characters",
@@ -50,6 +50,8 @@ LABELS = {
 #: Whether parser workers are asked for the first time; what they make of it.
 ATTEMPTS = ATTEMPT_FIRST, ATTEMPT_AGAIN = ("first", "again")
 ANSWERS = ANSWER_GIVEN, ANSWER_NOT_SERVED = ("given", "not_served")
+#: What becomes of spans: a collector took them, refused them or did not answer, or was too slow for them.
+SPANS = SPANS_EXPORTED, SPANS_FAILED, SPANS_DROPPED = ("exported", "failed", "dropped")
 #: How the tiers of `Matches.tier` that are hits are called.
 HIT_TIERS = {TIER_FINGERPRINT: "fingerprint", TIER_INDEX: "index", TIER_STORE: "store"}
 
@@ -161,10 +163,12 @@ class Metrics:
         self._batches_in_flight = gauge("batches_in_flight", "Record batches being worked on.")
         self._tasks = gauge("tasks", "Tasks of the event loop.")
         self._reloads = counter("reloads_total", "Reloads that were asked for, by what became of them.", "outcome")
+        self._spans = counter("spans_total", "Spans of traces by what became of them.", "outcome")
         self._build = declared.info("build_info", "What runs here; always 1.", "version", "parser")
         self.describe_build(parser="")
         for counted, values in (
             (self._reloads, RELOADS),
+            (self._spans, SPANS),
             (self._redis_errors, REDIS_OPERATIONS),
             (self._transactions, TRANSACTIONS if is_exactly_once else ()),
             *((one, scopes) for one in (self._templates_learned, self._templates_received, self._templates_replaced)),
@@ -320,6 +324,10 @@ class Metrics:
     def transaction(self, outcome: str) -> None:
         """Count a transaction that ended; `outcome` is one of TRANSACTIONS."""
         self._transactions.labels(outcome).inc()
+
+    def spans(self, outcome: str, count: int) -> None:
+        """Count spans that were exported or not; `outcome` is one of SPANS. From any thread."""
+        self._spans.labels(outcome).inc(count)
 
     def partitions(self, count: int) -> None:
         """Set how many partitions this worker is assigned."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Literal
 
 from worker.cache.permissions import ask
 from worker.errors import LogloomError, StoreUnavailable, Unreachable, WrongModel
-from worker.settings import Settings
+from worker.settings import Settings, Tracing
 from worker.transport.admin import Admin
 from worker.transport.permissions import missing
 
@@ -40,6 +40,7 @@ def run(settings: Settings, *, create_topics: bool, load_model: bool) -> Iterato
         yield Finding(subject="broker", verdict="fail", text=str(exc), advice="nothing works without a broker")
     yield from _redis(settings)
     yield from _redaction(settings)
+    yield from _tracing(settings.tracing)
     yield from _device(settings)
     if load_model:
         yield from _model(settings)
@@ -165,6 +166,26 @@ def _redis(settings: Settings) -> Iterator[Finding]:
     else:
         name = "Redis" if answer.version is None else f"Redis {answer.version}"
         yield Finding(subject="redis", verdict="ok", text=f"{name} answers within {answer.milliseconds:.1f} ms")
+
+
+def _tracing(tracing: Tracing) -> Iterator[Finding]:
+    if tracing.endpoint is None:
+        return
+    from worker.tracing.outbox import ask as ask_collector  # noqa: PLC0415  who traces nothing does not load it
+
+    if tracing.headers is not None and tracing.endpoint.startswith("http:"):
+        text = "the headers go over the network as they are"
+        yield Finding(subject="tracing", verdict="warn", text=text, advice="give tracing.endpoint by https://")
+    try:
+        milliseconds = ask_collector(tracing)
+    except Unreachable as exc:
+        advice = (
+            "does it take OTLP over HTTP there, mostly at port 4318? Workers go on without it, and count lost spans"
+        )
+        yield Finding(subject="tracing", verdict="fail", text=str(exc), advice=advice)
+    else:
+        text = f"{tracing.url} answers within {milliseconds:.1f} ms, {tracing.share:.3g} of the batches are traced"
+        yield Finding(subject="tracing", verdict="ok", text=text)
 
 
 def _device(settings: Settings) -> Iterator[Finding]:

@@ -14,6 +14,7 @@ from worker.settings.model import (
     Redis,
     Settings,
     Source,
+    Tracing,
 )
 from worker.settings.reading import load, read
 
@@ -30,6 +31,7 @@ __all__ = [
     "Settings",
     "Shown",
     "Source",
+    "Tracing",
     "changed",
     "describe",
     "load",

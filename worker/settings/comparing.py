@@ -11,6 +11,7 @@ from worker.settings.model import Settings
 #: What connections, subscriptions and the HTTP server are made of at the start; a table stands for all in it.
 _FIXED: frozenset[Path] = frozenset({
     ("transport",), ("role",), ("topics",), ("topic_pattern",), ("kafka",), ("misses",), ("metrics",),
+    ("tracing",),
     ("limits", "max_bytes_in_flight"),
     *(("output", name) for name in ("topic", "dead_letter_topic", "templates_topic")),
     *(("output", name) for name in ("compression", "max_batch_bytes", "linger_ms")),

@@ -7,7 +7,7 @@ from typing import get_args
 
 from worker.settings.fields import Path
 from worker.settings.mistakes import Mistake
-from worker.settings.model import SASL_MECHANISMS, Group, Kafka, RedactedKind, Settings, Source
+from worker.settings.model import SASL_MECHANISMS, Group, Kafka, RedactedKind, Settings, Source, Tracing
 
 _WILDCARD = "<*>"
 #: What says nothing without TLS.
@@ -25,6 +25,7 @@ def find(settings: Settings, *, needs_sources: bool) -> Iterator[Mistake]:
     yield from _topics(settings)
     yield from _prompts(settings)
     yield from _redaction(settings)
+    yield from _tracing(settings.tracing)
     for name, source in settings.sources.items():
         yield from _source(name, source)
     if needs_sources and not settings.sources:
@@ -48,6 +49,23 @@ def _security(settings: Settings) -> Iterator[Mistake]:
     for name in _set(redis, "password", *_TLS):
         if redis.url is None:
             yield Mistake(paths=(("redis", "url"),), text=f"not set, though its {name} is")
+
+
+def _tracing(tracing: Tracing) -> Iterator[Mistake]:
+    given = [*_set(tracing, "headers", *_TLS[:3])]
+    if tracing.endpoint is None:
+        for name in given:
+            yield Mistake(paths=(("tracing", "endpoint"),), text=f"not set, though its {name} is")
+    elif not tracing.endpoint.startswith("https:"):
+        for name in given:
+            if name in _TLS:
+                text = "set, but TLS needs an address of https://"
+                yield Mistake(paths=(("tracing", name), ("tracing", "endpoint")), text=text)
+    if tracing.ssl_key_location is not None and tracing.ssl_certificate_location is None:
+        yield Mistake(paths=(("tracing", "ssl_certificate_location"),), text="not set, though its key is")
+    if "service.name" in tracing.resource:
+        text = "names service.name; set tracing.service_name instead"
+        yield Mistake(paths=(("tracing", "resource"), ("tracing", "service_name")), text=text)
 
 
 def _sasl(kafka: Kafka) -> Iterator[Mistake]:

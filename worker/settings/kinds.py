@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from datetime import timedelta, timezone, tzinfo
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
+from urllib.parse import unquote
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 T = TypeVar("T")
 
@@ -163,6 +164,32 @@ def _redis_url(written: str) -> str:
     return written
 
 
+def _otlp_endpoint(written: str) -> str:
+    if not re.match(r"https?://[^\s/?#@]+(/[^\s?#]*)?\Z", written):
+        raise ValueError("no address of a collector; what proves who asks goes into headers")
+    return written.rstrip("/")
+
+
+def _headers(written: SecretStr) -> SecretStr:
+    """Accept headers; what is wrong is told without them, for they are secret."""
+    headers_of(written.get_secret_value())
+    return written
+
+
+def headers_of(written: str) -> dict[str, str]:
+    """Read `name=value` with commas, values percent-encoded or not, as OpenTelemetry's variable. Raises ValueError."""
+    found = {}
+    for number, part in enumerate((part for part in written.split(",") if part.strip()), 1):
+        name, _, value = part.partition("=")
+        value = unquote(value.strip())
+        if not re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+", name.strip()) or not re.fullmatch(r"[ -~]+", value):
+            raise ValueError(f"header {number} is not name=value")
+        found[name.strip().lower()] = value
+    if not found:
+        raise ValueError("empty: write none for no headers")
+    return found
+
+
 def _source_name(written: str) -> str:
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}", written):
         raise ValueError("no name for a source")
@@ -208,6 +235,14 @@ Zone = Annotated[str, AfterValidator(_zone), Allowed(text="a zone such as Europe
 Encoding = Annotated[str, AfterValidator(_encoding), Allowed(text="an encoding such as utf-8 or latin-1")]
 RedisUrl = Annotated[
     str, AfterValidator(_redis_url), Allowed(text="redis://host:port/0, rediss://... with TLS, or unix:///path")
+]
+OtlpEndpoint = Annotated[
+    str, AfterValidator(_otlp_endpoint), Allowed(text="http://host:port, or https://... with TLS, with a path or not")
+]
+SecretHeaders = Annotated[
+    SecretStr,
+    AfterValidator(_headers),
+    Allowed(text="name=value with commas, values percent-encoded or not (a secret)"),
 ]
 Device = Annotated[str, BeforeValidator(_lowered), AfterValidator(_device), Allowed(text="auto, cpu, cuda or cuda:N")]
 Attributes = Annotated[

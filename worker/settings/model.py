@@ -16,10 +16,12 @@ from worker.settings.kinds import (
     Encoding,
     Lower,
     Maybe,
+    OtlpEndpoint,
     ParameterNames,
     Pattern,
     ReadableFile,
     RedisUrl,
+    SecretHeaders,
     SourceName,
     Text,
     Texts,
@@ -27,11 +29,14 @@ from worker.settings.kinds import (
     Topics,
     Upper,
     Zone,
+    headers_of,
     one_or_several,
     pairs,
 )
 
 MIB = 1 << 20
+#: A header's value of so many characters may be a secret.
+_SECRET_CHARACTERS = 8
 SaslMechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"]
 SASL_MECHANISMS: tuple[str, ...] = get_args(SaslMechanism)
 
@@ -303,6 +308,42 @@ class Metrics(Group):
     """How many templates of each scope have a count of their own, with their text: those used most of late."""
 
 
+class Tracing(Group):
+    """Traces of batches, sent to a collector by OTLP over HTTP, as protobuf (docs/tracing.md)."""
+
+    endpoint: Maybe[OtlpEndpoint] = None
+    """Address of the collector, mostly port 4318; `/v1/traces` is added. Nothing is traced where none is given."""
+    share: Annotated[float, Field(ge=0, le=1)] = 0.01
+    """Share of the batches that are traced. Parsers follow whoever asks them, where that one traces."""
+    headers: Maybe[SecretHeaders] = None
+    """Headers of each request, such as the key that a collector asks for."""
+    service_name: Text = "logloom"
+    """How this worker is called in traces: `service.name`."""
+    resource: Attributes = {}
+    """Further resource attributes, such as `k8s.pod.name` or `deployment.environment.name`."""
+    ssl_ca_location: Maybe[ReadableFile] = None
+    """Certificates of the authorities to trust for `https://`, PEM; the system's where none is given."""
+    ssl_certificate_location: Maybe[ReadableFile] = None
+    """Logloom's own certificate, PEM, for collectors that ask for one."""
+    ssl_key_location: Maybe[ReadableFile] = None
+    """The key to that certificate, PEM, without a password."""
+    timeout_seconds: Annotated[float, Field(gt=0, le=300)] = 10.0
+    """Longest time that one request may take, repeats included; batches do not wait for it."""
+    max_waiting_spans: Annotated[int, Field(ge=512, le=1_000_000)] = 4_096
+    """Most spans that wait for the collector; further ones are dropped and counted."""
+
+    @property
+    def url(self) -> str:
+        """Where spans are posted to."""
+        endpoint = self.endpoint or ""
+        return endpoint if endpoint.endswith("/v1/traces") else f"{endpoint}/v1/traces"
+
+    @property
+    def sent_headers(self) -> dict[str, str]:
+        """The headers by name. Never to be shown."""
+        return {} if self.headers is None else headers_of(self.headers.get_secret_value())
+
+
 class Log(Group):
     """The worker's own logs, on standard error."""
 
@@ -455,6 +496,7 @@ class Settings(Group):
     limits: Limits = Limits()
     multiline: Multiline = Multiline()
     metrics: Metrics = Metrics()
+    tracing: Tracing = Tracing()
     log: Log = Log()
     sources: Mapping[SourceName, Source] = {}
 
@@ -538,8 +580,11 @@ class Settings(Group):
             self.redis.password,
             self.redis.ssl_key_password,
             self.redact.key,
+            self.tracing.headers,
         ):
             if secret is not None:
                 yield secret.get_secret_value()
+        # A tenant's number is no secret, and would be masked in every other number.
+        yield from (value for value in self.tracing.sent_headers.values() if len(value) >= _SECRET_CHARACTERS)
         if self.redis.url is not None and (password := re.search(r"://[^/@]*:([^/@]+)@", self.redis.url)):
             yield password[1]
