@@ -2,6 +2,7 @@
 
 import functools
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -19,7 +20,11 @@ KUBECTL = Path(sys.executable).with_name("kubectl")
 COMBINATIONS = {
     "strimzi": ["keda", "strimzi", "keda-strimzi", "redis"],
     "hpa": ["hpa"],
+    "tracing": ["tracing"],
+    "tiers-tracing": ["tracing"],
 }
+#: What components stand upon, where that is not the base.
+_GROUNDS = {"tiers-tracing": "overlays/tiers"}
 OVERLAYS = sorted(path.name for path in (DEPLOY / "overlays").iterdir())
 EVERY = [*OVERLAYS, *COMBINATIONS]
 
@@ -41,7 +46,7 @@ def _built(name: str) -> list[Object]:
             "apiVersion": "kustomize.config.k8s.io/v1beta1",
             "kind": "Kustomization",
             "namespace": "logloom",
-            "resources": [str(up / (DEPLOY / "base").relative_to("/"))],
+            "resources": [str(up / (DEPLOY / _GROUNDS.get(name, "base")).relative_to("/"))],
             "components": [str(up / (DEPLOY / "components" / one).relative_to("/")) for one in COMBINATIONS[name]],
         }
         Path(folder, "kustomization.yaml").write_text(json.dumps(content))
@@ -59,16 +64,21 @@ def the(name: str, kind: str, called: str = "logloom") -> Object:
     return one
 
 
-def worker(name: str) -> Object:
-    """Give the worker's container."""
-    container: Object = the(name, "Deployment")["spec"]["template"]["spec"]["containers"][0]
+def worker(name: str, called: str = "logloom") -> Object:
+    """Give the container of a Deployment's worker."""
+    container: Object = the(name, "Deployment", called)["spec"]["template"]["spec"]["containers"][0]
     return container
 
 
-def environment(name: str) -> dict[str, str]:
+def environment(name: str, called: str = "logloom") -> dict[str, str]:
     """Give the worker's variables as its container gets them."""
-    container = worker(name)
+    container = worker(name, called)
     values: dict[str, str] = {}
     for source in container["envFrom"]:
         values |= the(name, "ConfigMap", source["configMapRef"]["name"])["data"]
-    return values | {one["name"]: one["value"] for one in container.get("env", [])}
+    own: dict[str, str] = {}
+    for one in container.get("env", []):
+        # As the kubelet does: with what stands above. What it looks up elsewhere is called like its variable here.
+        value = one.get("value", one["name"].lower())
+        own[one["name"]] = re.sub(r"\$\((\w+)\)", lambda at: own.get(at[1], at[0]), value)
+    return values | own

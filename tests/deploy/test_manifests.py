@@ -20,6 +20,7 @@ from worker.health import HealthServer
 from worker.metrics import Metrics
 from worker.settings import Settings, load
 from worker.settings.fields import ANY_SOURCE, settings, variable
+from worker.tracing.traces import FLUSH_SECONDS
 
 Object = dict[str, Any]
 
@@ -152,11 +153,16 @@ def test_selectors_pick_what_they_mean(name: str) -> None:
 
 @pytest.mark.parametrize("name", EVERY)
 def test_every_pod_that_may_go_out_may_ask_dns(name: str) -> None:
-    """The worker reaches DNS, Kafka and Redis at the ports of its own settings, and is reached at its metrics alone."""
+    """The worker reaches DNS and what its own settings name at their ports, and is reached at its metrics alone."""
     policy = the(name, "NetworkPolicy")["spec"]
     ranges = [(one["port"], one.get("endPort", one["port"])) for rule in policy["egress"] for one in rule["ports"]]
     addresses = environment(name)
-    for address in (addresses["LOGLOOM_KAFKA__BOOTSTRAP_SERVERS"], addresses["LOGLOOM_REDIS__URL"].removesuffix("/0")):
+    collector = addresses.get("LOGLOOM_TRACING__ENDPOINT")
+    for address in (
+        addresses["LOGLOOM_KAFKA__BOOTSTRAP_SERVERS"],
+        addresses["LOGLOOM_REDIS__URL"].removesuffix("/0"),
+        *([] if collector is None else [collector]),
+    ):
         port = int(address.rpartition(":")[2])
         assert any(first <= port <= last for first, last in ranges), address
     assert [one["ports"] for one in policy["ingress"]] == [[{"port": "metrics"}]]
@@ -227,12 +233,22 @@ def test_probes_ask_what_the_worker_answers(name: str) -> None:
 @pytest.mark.parametrize("name", EVERY)
 def test_the_grace_period_fits_the_drain(name: str) -> None:
     """A pod is killed only after the worker has had all the time that it allows itself."""
-    drain = AppSettings(bootstrap_servers="", group="", subscriptions=()).drain_seconds + _STOP_SECONDS
+    drain = AppSettings(bootstrap_servers="", group="", subscriptions=()).drain_seconds + _STOP_SECONDS + FLUSH_SECONDS
     before = worker(name)["lifecycle"]["preStop"]["sleep"]["seconds"]
     grace = the(name, "Deployment")["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
     assert before + drain < grace
     # Static membership would have the broker wait for a pod that does not come back by that name.
     assert Settings().kafka.group_instance_id is None
+
+
+@pytest.mark.parametrize("name", [name for name in EVERY if "tracing" in name])
+def test_traces_name_the_pod(name: str) -> None:
+    """Each kind of worker says which pod it is, and to whom spans go."""
+    for deployment in objects(name, "Deployment"):
+        called = deployment["metadata"]["name"]
+        values = environment(name, called)
+        assert values["LOGLOOM_TRACING__RESOURCE"] == "k8s.pod.name=pod_name,k8s.namespace.name=pod_namespace"
+        assert values["LOGLOOM_TRACING__ENDPOINT"].startswith("http://")
 
 
 # scaling
