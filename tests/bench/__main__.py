@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 
-from tests.bench import files, hostile, kernels, latency, memory, misses, pipelines, start_up, tiers
+from tests.bench import files, hostile, kernels, latency, memory, misses, pipelines, start_up, tiers, tracing
 from tests.bench.figures import Figure, table
 from tests.bench.machine import this_machine
 from tests.kafka_broker import KafkaBroker, start_broker
@@ -72,6 +72,7 @@ def parts(arguments: argparse.Namespace, broker: _Broker) -> Mapping[str, Part]:
         ),
         "settling": lambda: pipelines.settling(broker(), records=records, repeats=repeats, model=model),
         "delivery": lambda: pipelines.delivery(broker(), records=records, repeats=repeats, model=model),
+        "tracing": lambda: tracing.tracing(broker, records=records, repeats=repeats, model=model),
         "throughput": lambda: pipelines.throughput(broker(), records=records, repeats=repeats, model=model),
     }
 
