@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import msgpack
+from redis.asyncio import Redis
+from redis.exceptions import RedisError, ResponseError
 
 from worker.cache.connecting import client_of
-from worker.cache.redis_py import Redis, RedisError, ResponseError
 from worker.cache.stored import pack_stored, unpack_stored
 from worker.errors import BadInput, StoreUnavailable
 from worker.parsing.templates import Template

@@ -3,7 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from worker.cache.redis_py import BlockingConnectionPool, NoBackoff, Redis, Retry, redis
+from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 
 def client_of(
@@ -29,7 +32,7 @@ def client_of(
         socket_connect_timeout=connect_timeout_seconds,
         protocol=2,
         # Once more for a connection that died in the pool; every call may be repeated. Never after a timeout.
-        retry=Retry(NoBackoff(), 1, supported_errors=(redis.exceptions.ConnectionError,)),
+        retry=Retry(NoBackoff(), 1, supported_errors=(RedisConnectionError,)),
         **({} if password is None else {"password": password}),
         **(tls or {}),
     )

@@ -9,9 +9,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
+import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
 from worker.cache.answers import answers_key
 from worker.cache.calls import ALL_SCOPES, call_key
-from worker.cache.redis_py import BlockingRetry, NoBackoff, redis
 from worker.cache.scripts import REMOVE
 from worker.errors import StoreUnavailable, Unreachable
 from worker.settings import Redis
@@ -44,7 +47,7 @@ def ask(settings: Redis, scope: str, *, has_tiers: bool = False) -> Answer:
         str(settings.address),
         socket_connect_timeout=settings.connect_timeout_seconds,
         socket_timeout=max(1.0, settings.timeout_seconds),
-        retry=BlockingRetry(NoBackoff(), 0),
+        retry=Retry(NoBackoff(), 0),
         protocol=2,
         **settings.tls,
     )

@@ -41,9 +41,11 @@ from functools import partial
 from typing import Any, NamedTuple, TypeVar, overload
 from urllib.parse import quote, unquote
 
+from redis.asyncio import Redis
+from redis.exceptions import RedisError, ResponseError
+
 from worker.cache.calls import ALL_SCOPES, Calls, call_key
 from worker.cache.connecting import client_of
-from worker.cache.redis_py import Redis, RedisError, ResponseError
 from worker.cache.scripts import EXCHANGE, REMOVE, Mode
 from worker.cache.stored import MAX_STORED_BYTES, pack_stored, unpack_stored
 from worker.errors import StoreUnavailable
