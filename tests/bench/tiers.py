@@ -4,7 +4,6 @@ The model takes the same time wherever it stands, so that tiers show what lies i
 Redis back.
 """
 
-import random
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -18,21 +17,14 @@ from tests.bench.loglines import block_store
 from tests.bench.pipelines import measure
 from tests.bench.processes import Worker, running_worker
 from tests.bench.topics import PARTITIONS, Watch, fill, output_topics
+from tests.chaos.feed import novel
 from tests.kafka_broker import KafkaBroker
 from tests.redis_server import start_redis
 
-_WORDS = (
-    *("amber", "basket", "canyon", "dagger", "ember", "falcon", "garden", "hammer", "island", "jacket", "kettle"),
-    *("lantern", "magnet", "needle", "orchard", "pepper", "quarry", "ribbon", "saddle", "tunnel", "urchin", "walrus"),
-)
+#: Words of a message of a kind of its own.
+_NOVEL_WORDS = 6
 #: Messages that come one after the other, each when the event of the one before is there.
 _ONE_BY_ONE = 60
-
-
-def novel(first: int, count: int) -> Iterator[bytes]:
-    """Yield lines, each of a kind of its own."""
-    for number in range(first, first + count):
-        yield f"{' '.join(random.Random(number).sample(_WORDS, 6))} {number}".encode()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,7 +117,7 @@ def _run(broker: KafkaBroker, place: _Running, records: int, lines: int) -> _Too
     try:
         before, own, other = watch.count(), place.reader.process.cpu_seconds(), place.parser.process.cpu_seconds()
         begun = time.monotonic()
-        fill(broker, place.source, novel(1_000_000, lines))
+        fill(broker, place.source, novel(1_000_000, lines, words=_NOVEL_WORDS))
         place.reader.process.wait_until(lambda: watch.count() >= before + lines, "all events", every_seconds=0.02)
         seconds = time.monotonic() - begun
         own, other = place.reader.process.cpu_seconds() - own, place.parser.process.cpu_seconds() - other
@@ -149,7 +141,7 @@ def _one_by_one(broker: KafkaBroker, place: _Running) -> Iterator[float]:
     watch = Watch(broker, place.target)
     try:
         before = watch.count()
-        for number, line in enumerate(novel(0, 1 + _ONE_BY_ONE)):
+        for number, line in enumerate(novel(0, 1 + _ONE_BY_ONE, words=_NOVEL_WORDS)):
             begun = time.monotonic()
             producer.produce(place.source, line, partition=number % PARTITIONS)
             producer.flush(10)

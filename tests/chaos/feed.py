@@ -26,6 +26,14 @@ WORDS = (
 )
 
 
+def novel(first: int, count: int, *, words: int = 5) -> list[bytes]:
+    """Make lines, each of a kind of its own: so many words and a number."""
+    return [
+        f"{' '.join(random.Random(number).sample(WORDS, words))} {number}".encode()
+        for number in range(first, first + count)
+    ]
+
+
 class Lines:
     """Keys and lines for ever. Each line ends with a number of its own, but for a unit."""
 

@@ -1,6 +1,5 @@
 """Workers that match and workers that parse, as processes on a real broker and a real Redis."""
 
-import random
 import signal
 from collections.abc import Iterator
 from functools import partial
@@ -8,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.feed import WORDS
+from tests.chaos.feed import novel
 from tests.integration import faulty_worker
 from tests.integration.test_worker import Place, needs_weights, place
 from tests.integration.worker_process import DELIVERIES, WorkerProcess, environment, running
@@ -64,14 +63,6 @@ def redis() -> Iterator[RedisServer | ForeignRedis]:
 def tiers(kafka: KafkaBroker, redis: RedisServer | ForeignRedis) -> Tiers:
     """Give topics for both tiers."""
     return Tiers(kafka, redis.url)
-
-
-def novel(first: int, count: int) -> list[bytes]:
-    """Make lines, each of a kind of its own."""
-    return [
-        f"{' '.join(random.Random(number).sample(WORDS, 5))} {number}".encode()
-        for number in range(first, first + count)
-    ]
 
 
 def _has_reloaded(worker: WorkerProcess) -> bool:
