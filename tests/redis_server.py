@@ -10,10 +10,12 @@ import time
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 import pytest
 import redis
+
+from tests.absent import absent
 
 if TYPE_CHECKING:
     from tests.certificates import Certificate
@@ -142,13 +144,6 @@ def start_redis(*, certificate: "Certificate | None" = None) -> RedisServer:
     return server
 
 
-def skip(exc: Exception) -> NoReturn:
-    """Skip with the reason, or fail where servers are required."""
-    if os.environ.get("LOGLOOM_REQUIRE_SERVERS") == "1":
-        pytest.fail(str(exc))
-    pytest.skip(str(exc))
-
-
 @pytest.fixture(scope="session")
 def redis_server() -> Iterator[RedisServer | ForeignRedis]:
     """Give a Redis that runs all session: LOGLOOM_TEST_REDIS=host:port, else one's own; skip where none can be had."""
@@ -157,7 +152,7 @@ def redis_server() -> Iterator[RedisServer | ForeignRedis]:
         foreign = os.environ.get("LOGLOOM_TEST_REDIS")
         server = ForeignRedis(foreign) if foreign else start_redis()
     except NoRedis as exc:
-        skip(exc)
+        absent(exc)
     yield server
     server.close()
 
@@ -178,6 +173,6 @@ def breakable_redis() -> Iterator[RedisServer]:
     try:
         server = start_redis()
     except NoRedis as exc:
-        skip(exc)
+        absent(exc)
     yield server
     server.close()

@@ -1,14 +1,12 @@
 """A real rsyslog for tests, with what it needs to read Kafka."""
 
-import os
 import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NoReturn
 
-import pytest
+from tests.absent import absent
 
 #: Its modules beside the server, and Debian's packages of them.
 _PACKAGES = {"imkafka.so": "rsyslog-kafka", "omelasticsearch.so": "rsyslog-elasticsearch"}
@@ -17,9 +15,9 @@ _PACKAGES = {"imkafka.so": "rsyslog-kafka", "omelasticsearch.so": "rsyslog-elast
 def require_rsyslog(module: str) -> None:
     """Skip where rsyslog or its module is not installed; fail there if LOGLOOM_REQUIRE_SERVERS=1."""
     if shutil.which("rsyslogd") is None:
-        _miss("there is no `rsyslogd` (Debian's package rsyslog)")
+        absent("there is no `rsyslogd` (Debian's package rsyslog)")
     if not any(Path("/usr/lib").glob(f"*/rsyslog/{module}")):
-        _miss(f"rsyslog has no {module} (Debian's package {_PACKAGES[module]})")
+        absent(f"rsyslog has no {module} (Debian's package {_PACKAGES[module]})")
 
 
 def complaints(file: Path) -> str:
@@ -41,9 +39,3 @@ def rsyslog(file: Path) -> Iterator[None]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-
-
-def _miss(reason: str) -> NoReturn:
-    if os.environ.get("LOGLOOM_REQUIRE_SERVERS") == "1":
-        pytest.fail(reason)
-    pytest.skip(reason)

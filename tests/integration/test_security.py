@@ -20,10 +20,11 @@ from aiokafka import AIOKafkaConsumer
 from click.testing import CliRunner, Result
 from faust.transport.drivers.aiokafka import credentials_to_aiokafka_auth
 
+from tests.absent import absent
 from tests.certificates import Authority, Certificate
 from tests.integration.worker_process import running
 from tests.kafka_broker import JavaBroker, NoBroker, wait_until
-from tests.redis_server import NoRedis, RedisServer, skip, start_redis
+from tests.redis_server import NoRedis, RedisServer, start_redis
 from worker.cache.permissions import ask
 from worker.cli import cli
 from worker.errors import StoreUnavailable, Unreachable
@@ -175,7 +176,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
             broker.start()
             server = start_redis(certificate=certificates["broker"])
         except (NoBroker, NoRedis) as exc:
-            skip(exc)
+            absent(exc)
         stack.callback(server.close)
         started = Place(folder=folder, kafka=broker, redis=server, server=certificates["broker"], client=client)
         grant(started)

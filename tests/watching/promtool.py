@@ -1,16 +1,15 @@
 """Prometheus' own tools, and the metrics that expressions name."""
 
-import os
 import re
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NoReturn
 
-import pytest
 import yaml
+
+from tests.absent import absent
 
 #: Names that look like metrics in an expression.
 _NAME = re.compile(r"\b((?:logloom|process|python|up)_?[a-z0-9_]*)(?=[{\[)\s]|$)")
@@ -19,7 +18,7 @@ _NAME = re.compile(r"\b((?:logloom|process|python|up)_?[a-z0-9_]*)(?=[{\[)\s]|$)
 def promtool(*arguments: str, given: str | None = None) -> subprocess.CompletedProcess[str]:
     """Run `promtool`; skip where it is not installed, or fail where servers are required."""
     if shutil.which("promtool") is None:
-        _miss("there is no `promtool` (Debian's package prometheus)")
+        absent("there is no `promtool` (Debian's package prometheus)")
     return subprocess.run(
         ["promtool", *arguments], input=given, capture_output=True, text=True, check=False, timeout=60
     )
@@ -38,9 +37,3 @@ def refused(expressions: Iterable[str]) -> str:
 def metrics_in(expression: str) -> set[str]:
     """Return the metrics that an expression names."""
     return set(_NAME.findall(expression))
-
-
-def _miss(reason: str) -> NoReturn:
-    if os.environ.get("LOGLOOM_REQUIRE_SERVERS") == "1":
-        pytest.fail(reason)
-    pytest.skip(reason)
