@@ -1,11 +1,16 @@
 """The private parts of aiokafka: that they are what the seam takes them for, and what it makes of them."""
 
+import asyncio
 import inspect
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.consumer import fetcher as fetcher_module
 from aiokafka.consumer.fetcher import READ_COMMITTED, READ_UNCOMMITTED, Fetcher, FetchResult, PartitionRecords
+from aiokafka.consumer.subscription_state import SubscriptionState
+from aiokafka.errors import KafkaConnectionError
 from aiokafka.producer.message_accumulator import BatchBuilder, MessageAccumulator, MessageBatch
 from aiokafka.record.default_records import DefaultRecordBatch
 from aiokafka.record.memory_records import MemoryRecords
@@ -99,6 +104,23 @@ def test_producer_can_still_be_given_up() -> None:
     source = inspect.getsource(AIOKafkaProducer.stop)
     for part in ("self._closed = True", "self._sender.sender_task", "self.client.close()"):
         assert part in source
+
+
+async def test_fetching_stops_while_a_failed_fetch_waits_to_be_tried_again() -> None:
+    """A broker that goes away just before a worker is stopped does not keep it from stopping."""
+    is_asked = asyncio.Event()
+
+    async def send(node: int, request: object) -> None:
+        is_asked.set()
+        raise KafkaConnectionError
+
+    client: Any = SimpleNamespace(_loop=asyncio.get_running_loop(), _metadata_max_age_ms=1000, send=send)
+    fetcher = seam.BatchFetcher(client, SubscriptionState(), retry_backoff_ms=60_000)
+    fetching = asyncio.create_task(fetcher._proc_fetch_request(None, 1, SimpleNamespace(topics=[])))
+    await asyncio.wait_for(is_asked.wait(), 10)
+    fetcher._pending_tasks.add(fetching)
+    await fetcher.close()
+    assert fetching.done()
 
 
 # What the seam makes of a response.

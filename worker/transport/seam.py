@@ -163,6 +163,16 @@ class BatchFetcher(Fetcher):
         PartitionRecords=PartitionBatches,
     )
 
+    async def close(self) -> None:
+        """Stop fetching. aiokafka's own raises CancelledError when a fetch that failed waits to be tried again."""
+        for tasks in ({self._fetch_task}, self._pending_tasks):
+            for task in tasks:
+                task.cancel()
+            if tasks:
+                await asyncio.wait(tasks)
+        self._pending_tasks.clear()
+        await super().close()
+
 
 class PositionCoordinator(GroupCoordinator):
     """aiokafka's side of a group, which keeps what the commits say beside their offsets."""
@@ -323,6 +333,9 @@ async def give_up(producer: AIOKafkaProducer) -> None:
         # Once is not enough: when cancelled it goes on to wait for the requests on their way.
         sender.cancel()
         await asyncio.wait([sender], timeout=0.1)
-    if sender is not None and not sender.cancelled():
-        sender.exception()  # looked at, so that asyncio does not complain that nobody did
+    transactions = producer._txn_manager  # noqa: SLF001
+    transaction = None if transactions is None else transactions.wait_for_transaction_end()
+    for ended in (sender, transaction):
+        if ended is not None and ended.done() and not ended.cancelled():
+            ended.exception()  # looked at, so that asyncio does not complain that nobody did
     await producer.client.close()
