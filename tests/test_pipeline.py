@@ -461,6 +461,7 @@ async def test_an_envelope_of_several_raw_logs_is_accounted_for() -> None:
         await it.take(lines(OTLP % three, OTLP % b"", None, b"{}x"))
         await it.drain()
         assert it.bodies == ["a 0", "a 1", "a 2"]
+        assert [event["attributes"]["logloom.index"] for event in it.events] == [0, 1, 2]
         assert it.counts == RecordCounts(read=4, unpacked=2, events=3, records_in_events=3, dead=1, tombstones=2)
 
 
@@ -479,6 +480,17 @@ async def test_a_trace_over_two_batches_is_one_event() -> None:
         assert it.events[1]["attributes"]["logloom.offset"] == 4
         assert it.acknowledged[0] == [1, 3]
         assert it.counts == RecordCounts(read=7, events=2, records_in_events=5, tombstones=1, in_flight=1)
+
+
+async def test_a_trace_in_one_record_is_known_by_its_last_line() -> None:
+    """Its event and those beside it in the record have one offset, and tell which of its logs they are."""
+    async with bench(envelope="vector", multiline=True) as it:
+        texts = [line.decode() for line in (b"begun", *TRACE, b"next 1")]
+        await it.take(lines(json.dumps([{"message": text} for text in texts]).encode(), b'{"message": "later 2"}'))
+        await it.until(lambda: len(it.bodies) == 3)
+        assert it.bodies == ["begun", "\n".join(texts[1:-1]), "next 1"]
+        places = [event["attributes"] for event in it.events]
+        assert [(place["logloom.offset"], place["logloom.index"]) for place in places] == [(0, 0), (0, 4), (0, 5)]
 
 
 async def test_a_line_does_not_wait_for_ever() -> None:

@@ -16,7 +16,7 @@ from worker.cache.answers import AnswerBox, Answered, NotServed, digest_of, pack
 from worker.cache.misses import Misses
 from worker.codec.dead_letters import DeadLetter
 from worker.columns.headers import HeaderSplitter
-from worker.columns.layout import NO_TIME, Records, Texts
+from worker.columns.layout import NO_TIME, NONE, Records, Texts
 from worker.errors import StoreUnavailable, Undecodable
 from worker.hops import NO_TRACING, Tracing, asking_redis, ending, hop, note
 from worker.metrics import Metrics
@@ -172,6 +172,7 @@ def _texts_of(messages: Sequence[bytes]) -> Texts:
         start=np.cumsum(lengths) - lengths,
         length=lengths,
         record=np.arange(count, dtype=np.int64),
+        place=np.full(count, NONE, np.int64),
         attributes_buffer=np.empty(0, np.uint8),
         attributes_start=nothing,
         attributes_length=nothing,

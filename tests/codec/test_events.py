@@ -100,5 +100,7 @@ def test_the_schema_refuses_what_is_no_event() -> None:
     validator = Draft202012Validator(event_schema())
     assert validator.is_valid(value)
     without_offset = {name: member for name, member in value["attributes"].items() if name != "logloom.offset"}
+    with_index = value["attributes"] | {"logloom.index": 0}
+    assert validator.is_valid({**value, "attributes": with_index})
     for change in ({"level": "INFO"}, {"body": 1}, {"timestamp": "yesterday"}, {"attributes": without_offset}):
         assert not validator.is_valid({**value, **change})

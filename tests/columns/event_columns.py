@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from worker.columns.layout import (
     MAX_FIELDS,
     NO_TIME,
+    NONE,
     TIER_FINGERPRINT,
     TIER_MODEL,
     Events,
@@ -49,6 +50,7 @@ class Row:
     envelope_timestamp: int = NO_TIME
     envelope_severity: int = 0
     offset: int = 0
+    place: int = NONE
     record_timestamp: int = -1
 
     @property
@@ -141,6 +143,7 @@ def columns(rows: Sequence[Row]) -> Columns:
         start=integers("start"),
         length=integers("length"),
         record=np.arange(len(rows), dtype=np.int64),
+        place=of("place"),
         attributes_buffer=np.array(attributes_buffer, np.uint8),
         attributes_start=integers("attributes_start"),
         attributes_length=integers("attributes_length"),
@@ -253,5 +256,6 @@ def rows(draw: st.DrawFn) -> Row:
         envelope_timestamp=draw(_TIMES),
         envelope_severity=draw(st.integers(0, 25)),
         offset=draw(st.integers(0, 2**63 - 1)),
+        place=draw(st.just(NONE) | st.integers(0, 2**31 - 1)),
         record_timestamp=draw(st.integers(-1, 2**63 - 1)),
     )

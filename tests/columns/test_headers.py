@@ -46,6 +46,7 @@ def texts_of(lines: Sequence[bytes | None], *, gap: int = 3) -> Texts:
         start=starts.astype(np.int64),
         length=lengths,
         record=np.arange(rows, dtype=np.int64),
+        place=np.full(rows, NONE, np.int64),
         attributes_buffer=np.zeros(0, np.uint8),
         attributes_start=np.zeros(rows, np.int64),
         attributes_length=np.zeros(rows, np.int64),

@@ -18,6 +18,7 @@ from hypothesis.stateful import (
 
 from worker.columns.layout import (
     MAX_FIELDS,
+    NONE,
     TIER_FINGERPRINT,
     TIER_INDEX,
     TIER_MISS,
@@ -69,6 +70,7 @@ def columns(lines: Sequence[bytes | None], before: bytes = b"") -> tuple[Texts, 
         start=start - len(before),
         length=np.where(length < 0, -1, length + len(before)),
         record=np.arange(n),
+        place=np.full(n, NONE, np.int64),
         attributes_buffer=np.zeros(0, np.uint8),
         attributes_start=zeros,
         attributes_length=zeros,

@@ -53,6 +53,12 @@ class Stream:
         write_lines(folder / "templates.ndjson", self.announcements)
 
 
+def logs_of_one_record(event: Event) -> list[Event]:
+    """Make events of logs that came in one record: two alike, and one that another delivery joined another way."""
+    first, second = (event | {"attributes": event["attributes"] | {"logloom.index": index}} for index in range(2))
+    return [first, second, second | {"body": "the same place in the record, other lines"}]
+
+
 def write_lines(file: Path, values: list[dict[str, Any]]) -> None:
     """Write a JSON object per line."""
     file.write_text("".join(f"{json.dumps(value, ensure_ascii=False)}\n" for value in values), encoding="utf-8")

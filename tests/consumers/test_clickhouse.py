@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.consumers import clickhouse
-from tests.consumers.stream import CONSUMERS, Stream, write_lines, write_replaced
+from tests.consumers.stream import CONSUMERS, Stream, logs_of_one_record, write_lines, write_replaced
 from tests.integration.test_worker import needs_weights
 
 pytestmark = [
@@ -83,6 +83,15 @@ def test_every_query_answers(stream: Stream, tmp_path: Path) -> None:
     assert {row["template_id"] for row in numbers} <= expected.keys()
     assert new
     assert sum(int(row["events"]) for row in current) <= len(stream.events)
+
+
+def test_logs_of_one_record_count_each(stream: Stream, tmp_path: Path) -> None:
+    """Events of one record have one offset, and are told apart, also when they come again."""
+    logs = logs_of_one_record(stream.events[0])
+    write_lines(tmp_path / "events.ndjson", logs)
+    write_lines(tmp_path / "templates.ndjson", stream.announcements)
+    ((row,),) = run(tables() + filled(tmp_path, "first", "again"), "SELECT count() AS events FROM logloom.events FINAL")
+    assert int(row["events"]) == len(logs)
 
 
 def test_an_event_is_whole(stream: Stream, tmp_path: Path) -> None:

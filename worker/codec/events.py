@@ -11,7 +11,7 @@ from typing import Literal, cast
 import msgpack
 import numpy as np
 
-from worker.columns.layout import NO_TIME, TIER_MODEL, Events, Headers, Matches, Records, Texts
+from worker.columns.layout import NO_TIME, NONE, TIER_MODEL, Events, Headers, Matches, Records, Texts
 from worker.columns.pieces import parameter_attributes
 from worker.parsing.templates import Template
 from worker.parsing.timestamps import rfc3339
@@ -108,6 +108,8 @@ class ReferenceEventWriter:
                 attributes["logloom.topic"] = topic
                 attributes["logloom.partition"] = partition
                 attributes["logloom.offset"] = int(records.offset[texts.record[row]])
+                if texts.place[row] != NONE:
+                    attributes["logloom.index"] = int(texts.place[row])
             attributes["logloom.parser"] = parser_version
             attributes["logloom.cache"] = "miss" if matches.tier[row] == TIER_MODEL else "hit"
             attributes["logloom.confidence"] = round(template.confidence, 4)

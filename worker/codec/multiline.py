@@ -248,6 +248,7 @@ _NO_TEXTS = Texts(
     start=_NO_NUMBERS,
     length=_NO_NUMBERS,
     record=_NO_NUMBERS,
+    place=_NO_NUMBERS,
     attributes_buffer=_NO_BYTES,
     attributes_start=_NO_NUMBERS,
     attributes_length=_NO_NUMBERS,
@@ -334,6 +335,7 @@ def _followed(waiting: _Waiting, batch: _Waiting) -> _Waiting:
             start=np.concatenate([old_texts.start + text_base, texts.start]),
             length=np.concatenate([old_texts.length, texts.length]),
             record=np.concatenate([old_texts.record, texts.record + len(old_records.offset)]),
+            place=np.concatenate([old_texts.place, texts.place]),
             attributes_buffer=np.concatenate([texts.attributes_buffer, old_texts.attributes_buffer]),
             attributes_start=np.concatenate(
                 [old_texts.attributes_start + len(texts.attributes_buffer), texts.attributes_start]
@@ -385,6 +387,7 @@ def _taken(rows: _Waiting, held: I64) -> _Waiting:
             start=text_start,
             length=texts.length[held],
             record=np.arange(len(held), dtype=np.int64),
+            place=texts.place[held],
             attributes_buffer=attributes_buffer,
             attributes_start=attributes_start,
             attributes_length=texts.attributes_length[held],

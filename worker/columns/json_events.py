@@ -10,7 +10,7 @@ import orjson
 
 from worker.columns.event_times import event_time, write_event_time
 from worker.columns.jit import copy_bytes, inlined, kernel
-from worker.columns.layout import I64, MAX_FIELDS, NO_TIME, TIER_MODEL, U8, Texts
+from worker.columns.layout import I64, MAX_FIELDS, NO_TIME, NONE, TIER_MODEL, U8, Texts
 from worker.columns.pieces import UNKNOWN_TEMPLATE, WRONG_PARAMETER_COUNT, numbered, put
 from worker.columns.text import PADDING, copy_padded, write_cut_text, write_integer, write_text
 from worker.columns.types import parameter_type_code
@@ -28,7 +28,7 @@ _FIRST_SEVERITY = _FIRST_LEVEL_END + MAX_SEVERITY + 1  # by severity number: whe
 _FIRST_TYPE = _FIRST_SEVERITY + MAX_SEVERITY + 1
 _FIRST_FIELD = _FIRST_TYPE + len(TYPES)  # by format * MAX_FIELDS + field
 # Pieces of one batch.
-_TIMED, _UNTIMED, _PROVENANCE, _HIT, _MISS, _CLOSE = numbered(6)
+_TIMED, _UNTIMED, _PROVENANCE, _INDEX, _HIT, _MISS, _CLOSE = numbered(7)
 # A template's pieces; then, for each parameter, what stands in its object, and, for each, its attribute.
 _HEAD, _CONFIDENCE, _FIRST_NAME = range(3)
 
@@ -75,6 +75,7 @@ def batch_pieces(
         b'","observed_timestamp":"%b"' % observed,
         b'{"observed_timestamp":"%b"' % observed,
         b',"logloom.source":' + _text(source) + place,
+        b',"logloom.index":',
         parser + b',"logloom.cache":"hit","logloom.confidence":',
         parser + b',"logloom.cache":"miss","logloom.confidence":',
         b"}}" + terminator,
@@ -134,6 +135,7 @@ def write_rows(
     text_start: I64,
     text_length: I64,
     text_record: I64,
+    text_place: I64,
     attributes: U8,
     attributes_start: I64,
     attributes_length: I64,
@@ -182,7 +184,7 @@ def write_rows(
     would count references at each use.
     """
     clock_second[0] = NO_TIME  # no time's second: the clock holds nothing yet
-    batch_room = fixed.size + batch.size + PADDING + 128
+    batch_room = fixed.size + batch.size + PADDING + 160
     while row < text_start.size:
         template = row_template[row]
         event_start[row] = position
@@ -308,6 +310,9 @@ def write_rows(
         position = put(target, position, batch, batch_edges, _PROVENANCE)
         if with_offset:
             position = write_integer(target, position, offset[record])
+            if text_place[row] != NONE:
+                position = put(target, position, batch, batch_edges, _INDEX)
+                position = write_integer(target, position, text_place[row])
         position = put(target, position, batch, batch_edges, _MISS if tier[row] == TIER_MODEL else _HIT)
         position = put(target, position, templates, template_edges, piece + _CONFIDENCE)
         position = put(target, position, batch, batch_edges, _CLOSE)

@@ -53,6 +53,8 @@ class Texts(NamedTuple):
     length: I64
     #: Row of `Records` that the text came from (its last one if joined): key, headers, timestamp and offset, (n,).
     record: I64
+    #: Which of its record's texts it is, from 0 (the last of them if joined); -1: the record holds no other, (n,).
+    place: I64
     #: JSON members of the envelope's other fields, as `"a":1,"b":{}` in UTF-8, no braces, (bytes,) and (n,) each.
     attributes_buffer: U8
     attributes_start: I64

@@ -13,7 +13,7 @@ import orjson
 from worker.columns.event_times import event_time, write_event_time
 from worker.columns.jit import copy_bytes, inlined, kernel
 from worker.columns.json_events import MAX_SEVERITY, SEVERITIES, is_json_integer
-from worker.columns.layout import I64, MAX_FIELDS, NO_TIME, TIER_MODEL, U8, Texts
+from worker.columns.layout import I64, MAX_FIELDS, NO_TIME, NONE, TIER_MODEL, U8, Texts
 from worker.columns.pieces import UNKNOWN_TEMPLATE, WRONG_PARAMETER_COUNT, numbered, put
 from worker.columns.text import PADDING, copy_padded, write_cut_text, write_text
 from worker.columns.types import parameter_type_code
@@ -27,7 +27,7 @@ _FIRST_SEVERITY = _FIRST_NUMBER + MAX_SEVERITY + 1  # by severity number: where 
 _FIRST_TYPE = _FIRST_SEVERITY + MAX_SEVERITY + 1
 _FIRST_FIELD = _FIRST_TYPE + len(TYPES)  # by format * MAX_FIELDS + field
 # Pieces of one batch.
-_OBSERVED, _PROVENANCE, _HIT, _MISS, _TERMINATOR = numbered(5)
+_OBSERVED, _PROVENANCE, _INDEX, _HIT, _MISS, _TERMINATOR = numbered(6)
 # A template's pieces; then, for each parameter, what stands in its map, and, for each, its attribute.
 _HEAD, _CONFIDENCE, _FIRST_NAME = range(3)
 
@@ -67,6 +67,7 @@ def batch_pieces(
     return [
         _pack("observed_timestamp", observed.decode()),
         _pack("logloom.source", source) + place,
+        _pack("logloom.index"),
         *(
             _pack("logloom.parser", parser_version, "logloom.cache", how, "logloom.confidence")
             for how in ("hit", "miss")
@@ -206,6 +207,7 @@ def write_rows(
     text_start: I64,
     text_length: I64,
     text_record: I64,
+    text_place: I64,
     attributes: U8,
     attributes_start: I64,
     attributes_length: I64,
@@ -274,7 +276,8 @@ def write_rows(
         for parameter in range(first, first + count):
             text += 2 * max(parameter_end[parameter] - parameter_start[parameter], 0)
         members = _ATTRIBUTES + template_attributes[template] + attribute_count[row]
-        members += _PLACE_ATTRIBUTES if with_offset else 0
+        if with_offset:
+            members += _PLACE_ATTRIBUTES if text_place[row] == NONE else _PLACE_ATTRIBUTES + 1
         if header >= 0:
             for field in range(MAX_FIELDS):
                 if field_length[row, field] > 0:
@@ -403,6 +406,9 @@ def write_rows(
         position = put(target, position, batch, batch_edges, _PROVENANCE)
         if with_offset:
             position = write_msgpack_integer(target, position, offset[record])
+            if text_place[row] != NONE:
+                position = put(target, position, batch, batch_edges, _INDEX)
+                position = write_msgpack_integer(target, position, text_place[row])
         position = put(target, position, batch, batch_edges, _MISS if tier[row] == TIER_MODEL else _HIT)
         position = put(target, position, templates, template_edges, piece + _CONFIDENCE)
         position = put(target, position, batch, batch_edges, _TERMINATOR)

@@ -15,7 +15,7 @@ SETTINGS
     kafka_handle_error_mode = 'stream';
 
 -- The sorting key is what makes an event itself, so that a second delivery replaces the first: always, with FINAL; at
--- the next merge, without. The body is in it because one record may hold several logs.
+-- the next merge, without. A record may hold several logs: the place in it tells which, the body which lines were joined.
 CREATE TABLE IF NOT EXISTS logloom.events
 (
     happened_at DateTime64(9, 'UTC'),
@@ -35,11 +35,12 @@ CREATE TABLE IF NOT EXISTS logloom.events
     topic LowCardinality(String),
     partition Int32,
     offset Int64,
+    place_in_record Int32,
     INDEX by_template template_id TYPE set(1000) GRANULARITY 4
 )
 ENGINE = ReplacingMergeTree
 PARTITION BY toDate(happened_at)
-ORDER BY (source, toStartOfHour(happened_at), topic, partition, offset, happened_at, cityHash64(body))
+ORDER BY (source, toStartOfHour(happened_at), topic, partition, offset, place_in_record, cityHash64(body))
 TTL toDateTime(happened_at) + INTERVAL 30 DAY
 SETTINGS ttl_only_drop_parts = 1;
 
@@ -71,7 +72,8 @@ SELECT
     JSONExtractString(own, 'logloom.parser') AS parser,
     JSONExtractString(own, 'logloom.topic') AS topic,
     JSONExtractInt(own, 'logloom.partition') AS partition,
-    JSONExtractInt(own, 'logloom.offset') AS offset
+    JSONExtractInt(own, 'logloom.offset') AS offset,
+    JSONExtractInt(own, 'logloom.index') AS place_in_record
 FROM logloom.events_queue
 WHERE _error = '';
 

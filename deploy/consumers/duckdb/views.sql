@@ -18,6 +18,7 @@ SELECT
     attributes ->> '$."logloom.topic"' AS topic,
     CAST(attributes ->> '$."logloom.partition"' AS INTEGER) AS partition,
     CAST(attributes ->> '$."logloom.offset"' AS BIGINT) AS "offset",
+    CAST(attributes ->> '$."logloom.index"' AS INTEGER) AS "index",
     resource,
     attributes
 FROM read_json(
@@ -29,13 +30,14 @@ FROM read_json(
     }
 );
 
--- Each event once: with at-least-once delivery a fault may have doubled some. Body and time are part of the key, for
--- one record may hold several logs. Events of `logloom parse` come from no topic and stay as they are.
+-- Each event once: with at-least-once delivery a fault may have doubled some. One record may hold several logs: the index
+-- tells which, and the body which lines of it were joined. Events of `logloom parse` come from no topic and stay as they
+-- are.
 CREATE OR REPLACE VIEW events AS
 SELECT * FROM raw_events WHERE topic IS NULL
 UNION ALL
 SELECT * FROM raw_events WHERE topic IS NOT NULL
-QUALIFY row_number() OVER (PARTITION BY topic, partition, "offset", happened_at, body) = 1;
+QUALIFY row_number() OVER (PARTITION BY topic, partition, "offset", "index", body) = 1;
 
 -- A row per parameter; what has no name is known by its place in the template, from 1.
 CREATE OR REPLACE VIEW parameters AS

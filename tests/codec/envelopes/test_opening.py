@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from worker.codec.envelopes import KINDS, PRESETS, Detection, Envelope, Fields, OpenedEnvelopes
-from worker.columns.layout import NO_TIME, Records
+from worker.columns.layout import NO_TIME, NONE, Records
 from worker.errors import WrongSettings
 
 MakeRecords = Callable[..., Records]
@@ -297,6 +297,7 @@ def test_several_texts_of_one_record_keep_their_order(make_records: MakeRecords)
     opened = Envelope("otlp").open(make_records([two, b'{"resourceLogs":[]}', two]))
     assert [row.text for row in _rows(opened)] == [b"a", b"7", None, b"a", b"7"]
     assert opened.texts.record.tolist() == [0, 0, 1, 2, 2]
+    assert opened.texts.place.tolist() == [0, 1, NONE, 0, 1]
 
 
 def test_otlp_bodies_and_attributes_of_every_shape(make_records: MakeRecords) -> None:

@@ -39,6 +39,7 @@ def nothing_opened(records: Records, alive: Mask) -> Opened:
         start=np.zeros(rows, np.int64),
         length=np.full(rows, NONE, np.int64),
         record=np.arange(rows, dtype=np.int64),
+        place=np.full(rows, NONE, np.int64),
         attributes_buffer=np.empty(0, np.uint8),
         attributes_start=np.zeros(rows, np.int64),
         attributes_length=np.zeros(rows, np.int64),

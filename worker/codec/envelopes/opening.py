@@ -307,6 +307,7 @@ def _columns(opened: Opened, decoded: Mapping[int, Sequence[Entry]]) -> tuple[Te
         start=start,
         length=length,
         record=base.record[source],
+        place=np.where(counts[source] > 1, np.arange(len(source)) - first[source], NONE),
         attributes_buffer=attributes[2],
         attributes_start=attributes[0],
         attributes_length=attributes[1],
