@@ -106,6 +106,7 @@ class SourcePath:
         `record_time_ms`, (n,), settles timestamps that name no year.
         """
         with hop("split headers"):
+            await self.finder.look(texts)
             headers = self.finder.split(texts, record_time_ms)
         writer, redactor = self._writer_of(self.finder.formats)
         with self.misses.cache.in_use():

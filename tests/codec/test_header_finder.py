@@ -1,5 +1,7 @@
 """Declared header formats are taken as they are; `auto` finds them from the first lines and then keeps to them."""
 
+import asyncio
+import threading
 from collections.abc import Sequence
 
 import numpy as np
@@ -21,9 +23,10 @@ def finder(*declared: str) -> HeaderFinder:
     return HeaderFinder(declared, zone="UTC", source="test")
 
 
-def split(found: HeaderFinder, lines: Sequence[bytes | None]) -> list[bytes]:
+async def split(found: HeaderFinder, lines: Sequence[bytes | None]) -> list[bytes]:
     """Split lines and return their messages."""
     texts = texts_of(lines)
+    await found.look(texts)
     headers = found.split(texts, np.zeros(len(lines), np.int64))
     return [
         texts.buffer[start : start + length].tobytes()
@@ -31,15 +34,15 @@ def split(found: HeaderFinder, lines: Sequence[bytes | None]) -> list[bytes]:
     ]
 
 
-def test_none_leaves_lines_whole() -> None:
+async def test_none_leaves_lines_whole() -> None:
     """With `none` there is no header, whatever a line looks like."""
-    assert split(finder("none"), [LOG4J % 7]) == [LOG4J % 7]
+    assert await split(finder("none"), [LOG4J % 7]) == [LOG4J % 7]
 
 
-def test_declared_formats_are_tried_in_order() -> None:
+async def test_declared_formats_are_tried_in_order() -> None:
     """A preset and a declaration stand side by side; the first that fits a line splits it."""
     found = finder("klog", "[<Level>] <Content>")
-    assert split(found, [KLOG % 1, b"[INFO] took 7 ms", b"?"]) == [b"said 1", b"took 7 ms", b"?"]
+    assert await split(found, [KLOG % 1, b"[INFO] took 7 ms", b"?"]) == [b"said 1", b"took 7 ms", b"?"]
 
 
 @pytest.mark.parametrize("declared", [["<Nonsense"], ["no-preset"], ["auto", "klog"]])
@@ -49,38 +52,38 @@ def test_a_wrong_format_is_refused(declared: list[str]) -> None:
         finder(*declared)
 
 
-def test_auto_finds_the_format_in_the_first_batch() -> None:
+async def test_auto_finds_the_format_in_the_first_batch() -> None:
     """The first lines are split by the format that they themselves show."""
-    assert split(finder("auto"), [LOG4J % 1, LOG4J % 2]) == [b"took 1 ms", b"took 2 ms"]
+    assert await split(finder("auto"), [LOG4J % 1, LOG4J % 2]) == [b"took 1 ms", b"took 2 ms"]
 
 
-def test_auto_finds_several_formats() -> None:
+async def test_auto_finds_several_formats() -> None:
     """A source that mixes two formats has both split."""
-    messages = split(finder("auto"), [LOG4J % 1, KLOG % 2] * 10)
+    messages = await split(finder("auto"), [LOG4J % 1, KLOG % 2] * 10)
     assert messages == [b"took 1 ms", b"said 2"] * 10
 
 
-def test_auto_changes_its_mind_while_it_looks() -> None:
+async def test_auto_changes_its_mind_while_it_looks() -> None:
     """What a few odd first lines suggest gives way to what many lines show, and the format is told."""
     found = finder("auto")
     with structlog.testing.capture_logs() as logs:
-        split(found, [b"plain words"])
-        split(found, [LOG4J % number for number in range(50)])
-    assert split(found, [LOG4J % 7]) == [b"took 7 ms"]
+        await split(found, [b"plain words"])
+        await split(found, [LOG4J % number for number in range(50)])
+    assert await split(found, [LOG4J % 7]) == [b"took 7 ms"]
     assert [(log["event"], log["lines"]) for log in logs] == [("header format found", 51)]
     assert logs[0]["pin_with"] == f"header = {[one.name for one in found.formats]}"
 
 
-def test_auto_makes_up_its_mind() -> None:
+async def test_auto_makes_up_its_mind() -> None:
     """After enough lines the format stays, whatever comes."""
     found = finder("auto")
-    split(found, [LOG4J % number for number in range(600)])
+    await split(found, [LOG4J % number for number in range(600)])
     formats = found.formats
-    split(found, [KLOG % number for number in range(600)])
+    await split(found, [KLOG % number for number in range(600)])
     assert formats == found.formats
 
 
-def test_auto_looks_rarely(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_auto_looks_rarely(monkeypatch: pytest.MonkeyPatch) -> None:
     """Lines that come one by one are not all looked at again with each of them."""
     looked_at = []
 
@@ -91,13 +94,35 @@ def test_auto_looks_rarely(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(header_finder, "detect", looking)
     found = finder("auto")
     for number in range(700):
-        split(found, [LOG4J % number])
+        await split(found, [LOG4J % number])
     assert looked_at == [1, 2, 4, 8, 16, 32, 64, 128, 256, 500]
 
 
-def test_auto_needs_lines() -> None:
+async def test_others_wait_for_what_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Lines that come while the first ones are looked at are split by what these show, and the loop goes on."""
+    is_looking, may_end = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def looking(lines: Sequence[bytes]) -> Detection:
+        loop.call_soon_threadsafe(is_looking.set)
+        assert may_end.wait(60)
+        return detect(lines)
+
+    monkeypatch.setattr(header_finder, "detect", looking)
+    found = finder("auto")
+    first = asyncio.create_task(split(found, [LOG4J % number for number in range(600)]))
+    await is_looking.wait()
+    second = asyncio.create_task(split(found, [LOG4J % 7]))
+    await asyncio.sleep(0)
+    assert not second.done()
+    may_end.set()
+    assert await second == [b"took 7 ms"]
+    assert len(await first) == 600
+
+
+async def test_auto_needs_lines() -> None:
     """Empty lines and tombstones show nothing."""
     found = finder("auto")
-    split(found, [b"", None])
+    await split(found, [b"", None])
     assert found.formats == ()
-    assert split(found, [LOG4J % 1]) == [b"took 1 ms"]
+    assert await split(found, [LOG4J % 1]) == [b"took 1 ms"]

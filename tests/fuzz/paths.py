@@ -1,5 +1,6 @@
 """Whole lines on their way to events, and events on their way to a terminal."""
 
+import asyncio
 import json
 import math
 import re
@@ -38,6 +39,8 @@ def _written(joined: Joined, header: str) -> None:
     """Split, cut at the digits, match and write: every text that is left becomes an event that readers can read."""
     texts = joined.texts
     finder = HeaderFinder([header], zone="Europe/Berlin", source="fuzz")
+    if header == "auto":
+        asyncio.run(finder.look(texts))
     headers = finder.split(texts, joined.records.timestamp[texts.record])
     cache = TemplateCache(max_templates=64, max_fingerprints=64)
     bodies = []
