@@ -70,7 +70,6 @@ def write_settings(folder: Path, broker: str, redis: str, run: str, *, is_embedd
 bootstrap_servers = ["{broker}"]
 group_id = "{run}"
 session_timeout_ms = 6000
-heartbeat_interval_ms = 1000
 enable_idempotence = {"false" if is_embedded else "true"}
 [output]
 topic = "{run}.events"

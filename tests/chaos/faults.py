@@ -73,6 +73,17 @@ def storm(world: World) -> None:
         world.some_time(0.5, 2)
 
 
+def scale(world: World) -> None:
+    """Add a worker and take it away, as an autoscaler does: it has no name of its own in the group."""
+    with world.watch(set(world.broker.ends(world.raw))):
+        slot = world.join(is_static=False)
+        world.wait_until_ready()
+        world.some_time(2, 4)
+        slot.leave()
+        wait_until(lambda: slot.worker is None, seconds=60, what="the worker's end")
+        world.some_time(2, 4)
+
+
 def rolling_restart(world: World) -> None:
     """Stop one worker after the other in order; each is back before the next. The others must not notice."""
     for slot in list(world.slots):
@@ -328,6 +339,7 @@ FAULTS = (
     Fault(name="zombie", title="SIGSTOP beyond the session, SIGCONT", do=zombie),
     Fault(name="stop", title="SIGTERM of 5 workers, in any state", do=stop),
     Fault(name="rolling-restart", title="rolling restart of 3 workers", do=rolling_restart, workers=3),
+    Fault(name="scale", title="a worker more, then gone", do=scale),
     Fault(name="storm", title="workers join and leave", do=storm),
     Fault(name="broker-killed", title="broker killed and restarted", do=broker_killed),
     Fault(name="broker-cut", title="connections to the broker cut", do=broker_cut),

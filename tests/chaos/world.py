@@ -115,8 +115,9 @@ def why_no_small_disk() -> str | None:
 class Slot:
     """The place of one worker: while it is kept, there is a process in it."""
 
-    def __init__(self, name: str, settings: Mapping[str, str], module: str) -> None:
-        self._settings = {**settings, "LOGLOOM_KAFKA__GROUP_INSTANCE_ID": name}
+    def __init__(self, name: str, settings: Mapping[str, str], module: str, *, is_static: bool) -> None:
+        """Begin with a process that is a static member of the group under this name, or else has none there."""
+        self._settings = {**settings, **({"LOGLOOM_KAFKA__GROUP_INSTANCE_ID": name} if is_static else {})}
         self._module = module
         #: Whether a process that ends is started again.
         self.is_kept = True
@@ -178,7 +179,7 @@ class World:
     slots: list[Slot] = field(default_factory=list)
     #: Lines that were read and do not stand in the input any more.
     former: list[Line] = field(default_factory=list)
-    #: Seconds in which a partition stood still whose worker nothing was done to.
+    #: Seconds in which a partition stood still that was watched: nothing was done to its worker.
     longest_pause: float = 0.0
     _stopping: threading.Event = field(default_factory=threading.Event)
     _lock: threading.RLock = field(default_factory=threading.RLock)
@@ -232,10 +233,10 @@ class World:
         with meanwhile(look):
             yield
 
-    def join(self) -> Slot:
+    def join(self, *, is_static: bool = True) -> Slot:
         """Add a worker."""
         with self._lock:
-            slot = Slot(f"{self.group}-{len(self.slots)}", self.settings, self.module)
+            slot = Slot(f"{self.group}-{len(self.slots)}", self.settings, self.module, is_static=is_static)
             self.slots.append(slot)
             return slot
 

@@ -96,8 +96,8 @@ class Kafka(Group):
     """Most bytes of one fetch from one partition."""
     session_timeout_ms: Annotated[int, Field(ge=1_000, le=3_600_000)] = 45_000
     """Silence after which the broker gives this worker's partitions to others."""
-    heartbeat_interval_ms: Annotated[int, Field(ge=100, le=600_000)] = 3_000
-    """Time between two signs of life; at most a third of `session_timeout_ms`."""
+    heartbeat_interval_ms: Annotated[int, Field(ge=100, le=600_000)] = 1_000
+    """Time between two signs of life, at most a third of `session_timeout_ms`; all wait as long for a rebalance."""
     max_poll_interval_ms: Annotated[int, Field(ge=1_000, le=3_600_000)] = 300_000
     """Longest time that one batch may take before the group goes on without this worker."""
     enable_idempotence: bool = True
