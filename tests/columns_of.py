@@ -6,7 +6,7 @@ from functools import cache
 import numpy as np
 
 from worker.codec.envelopes import Envelope
-from worker.codec.header_finder import HeaderFinder
+from worker.columns.headers import HeaderSplitter
 from worker.columns.layout import NONE, Headers, Records, Texts
 
 
@@ -46,5 +46,5 @@ def _raw() -> Envelope:
 
 
 @cache
-def _whole_texts() -> HeaderFinder:
-    return HeaderFinder(["none"], zone="UTC", source="test")
+def _whole_texts() -> HeaderSplitter:
+    return HeaderSplitter([], "UTC")

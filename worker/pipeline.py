@@ -106,9 +106,9 @@ class SourcePath:
         `record_time_ms`, (n,), settles timestamps that name no year.
         """
         with hop("split headers"):
-            await self.finder.look(texts)
-            headers = self.finder.split(texts, record_time_ms)
-        writer, redactor = self._writer_of(self.finder.formats)
+            splitter = await self.finder.splitter_for(texts)
+            headers = splitter.split(texts, record_time_ms)
+        writer, redactor = self._writer_of(splitter.formats)
         with self.misses.cache.in_use():
             with hop("look up"):
                 matches = self.misses.cache.look_up(texts, headers)

@@ -21,14 +21,13 @@ from tests.columns_of import messages_of, records_of, texts_of
 from worker.cache.misses import Misses
 from worker.cache.templates import TemplateCache
 from worker.codec.envelopes import Envelope
-from worker.codec.header_finder import HeaderFinder
 from worker.codec.multiline import Joiner
 from worker.columns.events import EventWriter
 from worker.columns.headers import HeaderSplitter
 from worker.columns.redacting import ColumnRedactor
 from worker.interpreter import favour_hits
 from worker.parsing.checkpoint import PIECES
-from worker.parsing.headers import PRESETS
+from worker.parsing.headers import PRESETS, detect
 from worker.parsing.microbatch import MicroBatcher
 from worker.parsing.parser import EncoderParser, Prompts
 from worker.parsing.redaction import KINDS, Redaction
@@ -166,8 +165,7 @@ def _headers(line: bytes) -> Callable[[], object]:
 
 
 def _finding(line: bytes) -> Callable[[], object]:
-    texts, times = texts_of([line, line[2:]]), np.full(2, -1, np.int64)
-    return lambda: HeaderFinder(["auto"], zone="UTC", source="hostile").split(texts, times)
+    return lambda: detect([line, line[2:]])
 
 
 def _joining(line: bytes) -> Callable[[], object]:
@@ -362,12 +360,12 @@ class _Source:
         self.misses = Misses(cache=self.cache, store=None, model=model, scope="hostile", stream=self.stream)
         self.writer = EventWriter(resource={})
         self.cache.attach(self.writer)
-        self._envelope, self._finder = Envelope("raw"), HeaderFinder(["none"], zone="UTC", source="hostile")
+        self._envelope, self._splitter = Envelope("raw"), HeaderSplitter([], "UTC")
 
     async def take(self, lines: Sequence[bytes]) -> None:
         """Look lines up, ask for what is missing, and write their events."""
         texts = self._envelope.open(records_of(lines)).texts
-        headers = self._finder.split(texts, np.zeros(len(lines), np.int64))
+        headers = self._splitter.split(texts, np.zeros(len(lines), np.int64))
         with self.cache.in_use():
             matches = await self.misses.resolve(texts, headers, self.cache.look_up(texts, headers))
             self.writer.write(texts, headers, matches, None, source="hostile", topic=None, partition=0,

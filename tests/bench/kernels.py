@@ -23,6 +23,7 @@ from worker.codec.header_finder import HeaderFinder
 from worker.codec.multiline import Joiner
 from worker.codec.redacting import Redactor
 from worker.columns.events import EventWriter
+from worker.columns.headers import HeaderSplitter
 from worker.columns.layout import Events
 from worker.columns.records import read_record_batch, write_record_batches
 from worker.parsing.microbatch import MicroBatcher
@@ -54,7 +55,7 @@ def kinds(lines_each: int) -> dict[str, list[bytes]]:
     return {**lines, "block-store": list(block_store(lines_each))}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Kind:
     """One kind of logs on its way."""
 
@@ -62,7 +63,8 @@ class Kind:
     #: Record batches as the broker would send them.
     batches: list[bytes]
     envelope: Envelope
-    finder: HeaderFinder
+    #: Finds no header before the lines were learned.
+    splitter: HeaderSplitter
     cache: TemplateCache
     misses: Misses
 
@@ -88,7 +90,7 @@ def kind_of(name: str, lines: list[bytes], model: MicroBatcher, stream: Stream |
         name=name,
         batches=pack(lines),
         envelope=Envelope("auto"),
-        finder=HeaderFinder(["auto"], zone="UTC", source=name),
+        splitter=HeaderSplitter([], "UTC"),
         cache=cache,
         misses=Misses(cache=cache, store=None, model=model, scope=name, stream=stream),
     )
@@ -96,16 +98,17 @@ def kind_of(name: str, lines: list[bytes], model: MicroBatcher, stream: Stream |
 
 async def learn(kind: Kind) -> EventWriter:
     """Take the batches through once, misses to the model; return the writer that knows all templates."""
-    joiner = Joiner()
+    joiner, finder = Joiner(), HeaderFinder(["auto"], zone="UTC", source=kind.name)
     for batch in kind.batches:
         records = read_record_batch(batch)
         opened = kind.envelope.open(records)
         joined = joiner.join(opened.texts, records, partition=0, now=0.0, partial=opened.partial)
-        headers = kind.finder.split(joined.texts, joined.records.timestamp[joined.texts.record])
+        kind.splitter = await finder.splitter_for(joined.texts)
+        headers = kind.splitter.split(joined.texts, joined.records.timestamp[joined.texts.record])
         with kind.cache.in_use():
             await kind.misses.resolve(joined.texts, headers, kind.cache.look_up(joined.texts, headers))
     writer = EventWriter(
-        resource={}, fields=[[(name, "text") for name in found.fields] for found in kind.finder.formats]
+        resource={}, fields=[[(name, "text") for name in found.fields] for found in kind.splitter.formats]
     )
     kind.cache.attach(writer)
     return writer
@@ -138,7 +141,7 @@ def take(kind: Kind, writer: EventWriter, redactor: Redactor | None = None) -> S
         joined = joiner.join(opened.texts, records, partition=0, now=0.0, partial=opened.partial)
         texts = joined.texts
         marks[3] = clock()
-        headers = kind.finder.split(texts, joined.records.timestamp[texts.record])
+        headers = kind.splitter.split(texts, joined.records.timestamp[texts.record])
         marks[4] = clock()
         matches = kind.cache.look_up(texts, headers)
         marks[5] = clock()
@@ -232,7 +235,7 @@ def redacting(*, lines_each: int, repeats: int, model: str) -> Iterator[Figure]:
         prepared = asyncio.run(_prepare(lines_each, model, settles=False))
         os.sched_setaffinity(0, {min(allowed)})
         for kind, writer in prepared:
-            names = [found.fields for found in kind.finder.formats]
+            names = [found.fields for found in kind.splitter.formats]
             its_writer = EventWriter(resource={}, fields=[[(name, "text") for name in row] for row in names])
             redactor = Redactor(redaction, its_writer, names)
             kind.cache.attach(redactor)

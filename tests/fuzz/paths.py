@@ -39,9 +39,8 @@ def _written(joined: Joined, header: str) -> None:
     """Split, cut at the digits, match and write: every text that is left becomes an event that readers can read."""
     texts = joined.texts
     finder = HeaderFinder([header], zone="Europe/Berlin", source="fuzz")
-    if header == "auto":
-        asyncio.run(finder.look(texts))
-    headers = finder.split(texts, joined.records.timestamp[texts.record])
+    splitter = asyncio.run(finder.splitter_for(texts))
+    headers = splitter.split(texts, joined.records.timestamp[texts.record])
     cache = TemplateCache(max_templates=64, max_fingerprints=64)
     bodies = []
     for row in np.flatnonzero(texts.length >= 0).tolist():
@@ -50,7 +49,7 @@ def _written(joined: Joined, header: str) -> None:
         cache.add(Template.cut(message, [found.span() for found in re.finditer(rb"\d+", message)][:100]))
         bodies.append(message.decode(errors="replace"))
     matches = cache.look_up(texts, headers)
-    fields = [[(name, "text") for name in found.fields] for found in finder.formats]
+    fields = [[(name, "text") for name in found.fields] for found in splitter.formats]
     for format_name in ("json", "msgpack"):
         writer = EventWriter(resource={"a": 1}, fields=fields, format="json" if format_name == "json" else "msgpack")
         cache.attach(writer)

@@ -1,14 +1,14 @@
 """Which header format the lines of a source have: as declared, or found out from its first lines."""
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 import structlog
 
 from worker.columns.headers import HeaderSplitter
-from worker.columns.layout import I64, Headers, Texts
+from worker.columns.layout import Texts
 from worker.errors import WrongFormat
-from worker.parsing.headers import PRESETS, HeaderFormat, detect, parse_format
+from worker.parsing.headers import PRESETS, Detection, HeaderFormat, detect, parse_format
 
 _log = structlog.get_logger(__name__)
 
@@ -27,7 +27,7 @@ def _resolve(declared: str) -> HeaderFormat:
 
 
 class HeaderFinder:
-    """Splits the headers of one source. With `auto`, `formats` changes until enough lines were seen."""
+    """Knows how the headers of one source are split. With `auto` that changes until enough lines were seen."""
 
     def __init__(self, declared: Sequence[str], *, zone: str, source: str) -> None:
         """Take presets and declarations in the order in which they are tried, or `auto` or `none` alone.
@@ -38,40 +38,21 @@ class HeaderFinder:
         self._lines: list[bytes] | None = [] if list(declared) == ["auto"] else None
         self._look_again_at = 1
         self._turn = asyncio.Lock()
-        self._set([] if list(declared) in (["auto"], ["none"]) else [_resolve(text) for text in declared])
+        formats = [] if list(declared) in (["auto"], ["none"]) else [_resolve(text) for text in declared]
+        self._splitter = HeaderSplitter(formats, zone)
 
-    def _set(self, formats: Iterable[HeaderFormat]) -> None:
-        #: `Headers.format` points into these.
-        self.formats: tuple[HeaderFormat, ...] = tuple(formats)
-        self._splitter = HeaderSplitter(self.formats, self._zone)
+    async def splitter_for(self, texts: Texts) -> HeaderSplitter:
+        """Return what splits the headers of `texts`; with `auto` they are looked at first, until enough lines were.
 
-    async def look(self, texts: Texts) -> None:
-        """With `auto`, find out from `texts` what `split` needs to know of them; else, and after enough lines, nothing.
-
-        Finding out takes up to some tenths of a second, in a thread; calls meanwhile wait for what it finds.
+        A look takes up to some tenths of a second, in a thread; calls meanwhile wait for what it finds.
         """
         if self._lines is None and not self._turn.locked():
-            return
+            return self._splitter
         async with self._turn:
-            if self._lines is None or not self._take(texts, self._lines):
-                return
-            looked_at, self._lines = self._lines, self._lines if len(self._lines) < _ENOUGH_LINES else None
-            detection = await asyncio.to_thread(detect, looked_at)
-            found = detection.formats
-            if found != self.formats:
-                self._set(found)
-                _log.info(
-                    "header format found",
-                    source=self._source,
-                    format=" or ".join(one.name for one in found) or "none",
-                    share=round(detection.share, 3),
-                    lines=len(looked_at),
-                    pin_with=f"header = {[one.name for one in found] or ['none']}",
-                )
-
-    def split(self, texts: Texts, record_time_ms: I64) -> Headers:
-        """Split the headers of `texts`; `record_time_ms` (n,) settles timestamps that name no year."""
-        return self._splitter.split(texts, record_time_ms)
+            if self._lines is not None and self._take(texts, self._lines):
+                looked_at, self._lines = self._lines, self._lines if len(self._lines) < _ENOUGH_LINES else None
+                self._settle_on(await asyncio.to_thread(detect, looked_at), len(looked_at))
+        return self._splitter
 
     def _take(self, texts: Texts, lines: list[bytes]) -> bool:
         """Add lines of `texts` to those that are looked at, and say whether it is time to look."""
@@ -84,3 +65,17 @@ class HeaderFinder:
             return False
         self._look_again_at = min(2 * len(lines), _ENOUGH_LINES)
         return True
+
+    def _settle_on(self, detection: Detection, lines: int) -> None:
+        found = detection.formats
+        if found == self._splitter.formats:
+            return
+        self._splitter = HeaderSplitter(found, self._zone)
+        _log.info(
+            "header format found",
+            source=self._source,
+            format=" or ".join(one.name for one in found) or "none",
+            share=round(detection.share, 3),
+            lines=lines,
+            pin_with=f"header = {[one.name for one in found] or ['none']}",
+        )
