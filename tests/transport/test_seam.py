@@ -10,8 +10,11 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.consumer import fetcher as fetcher_module
 from aiokafka.consumer.fetcher import READ_COMMITTED, READ_UNCOMMITTED, Fetcher, FetchResult, PartitionRecords
 from aiokafka.consumer.subscription_state import SubscriptionState
-from aiokafka.errors import KafkaConnectionError
+from aiokafka.errors import IncompatibleBrokerVersion, KafkaConnectionError
 from aiokafka.producer.message_accumulator import BatchBuilder, MessageAccumulator, MessageBatch
+from aiokafka.producer.sender import Sender
+from aiokafka.protocol.api import RequestStruct
+from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.record.default_records import DefaultRecordBatch
 from aiokafka.record.memory_records import MemoryRecords
 
@@ -248,3 +251,32 @@ def test_producer_state_is_written_into_the_batch(is_transactional: bool) -> Non
     assert (batch.producer_id, batch.producer_epoch, batch.base_sequence) == (1234567890123, 5, 42)
     assert batch.is_transactional == is_transactional
     assert [record.value for record in batch] == [b"a", b"b"]
+
+
+@pytest.mark.parametrize("transactional_id", [None, "logloom-1"])
+@pytest.mark.parametrize("version", ProduceRequest._CLASSES)
+def test_produce_requests_are_those_of_aiokafka(version: type[RequestStruct], transactional_id: str | None) -> None:
+    """In every version what is put together at once is byte for byte what aiokafka puts together."""
+    topics = [("events", [(0, bytearray(b"abc")), (3, b"de")]), ("dead \u00e9", [(1, b"")])]
+    theirs, ours = (
+        request(transactional_id=transactional_id, required_acks=-1, timeout=30_000, topics=topics)
+        for request in (ProduceRequest, seam.EncodedProduceRequest)
+    )
+    if transactional_id is not None and version.API_VERSION < 3:
+        with pytest.raises(IncompatibleBrokerVersion):
+            ours.build(version)
+        return
+    request = ours.build(version)
+    assert request.encode() == theirs.build(version).encode()
+    assert (request.API_KEY, request.API_VERSION) == (version.API_KEY, version.API_VERSION)
+    assert request.RESPONSE_TYPE is version.RESPONSE_TYPE
+
+
+def test_the_producer_sends_such_requests() -> None:
+    """The sender makes its requests by the class that the seam puts in the place of aiokafka's."""
+    batches = {HERE: SimpleNamespace(get_data_buffer=lambda: b"records")}
+    client: Any = SimpleNamespace()
+    sender: Any = SimpleNamespace(client=client, _txn_manager=None, _acks=-1, _request_timeout_ms=1, _retry_backoff=1)
+    request = seam._ProduceHandler(sender, batches).create_request()
+    assert isinstance(request, seam.EncodedProduceRequest)
+    assert "SendProduceReqHandler(self, batches)" in inspect.getsource(Sender._send_produce_req)

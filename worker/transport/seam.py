@@ -5,7 +5,8 @@ Fetch: aiokafka's fetcher turns each partition's answer into a `PartitionRecords
 fetching, positions, rebalance and back-pressure stay aiokafka's own.
 
 Produce: `AIOKafkaProducer.send_batch` takes whatever has the methods of its own `BatchBuilder`.
-`EncodedBatchBuilder` has them, around a record batch that is encoded already.
+`EncodedBatchBuilder` has them, around a record batch that is encoded already, and `EncodedProduceRequest` sends it
+without copying it over and over.
 
 `tests/transport/test_seam.py` fails when aiokafka changes one of these parts.
 """
@@ -14,7 +15,7 @@ import asyncio
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from importlib.metadata import version
 from types import FunctionType
-from typing import Any, Final, cast
+from typing import Any, ClassVar, Final, cast
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.client import CoordinationType
@@ -30,7 +31,10 @@ from aiokafka.errors import (
     UnknownMemberIdError,
     for_code,
 )
-from aiokafka.producer.sender import Sender, TxnOffsetCommitHandler
+from aiokafka.producer.sender import Sender, SendProduceReqHandler, TxnOffsetCommitHandler
+from aiokafka.protocol.api import RequestStruct
+from aiokafka.protocol.produce import ProduceRequest
+from aiokafka.protocol.types import Int32, Schema, String
 from aiokafka.record.control_record import ABORT_MARKER, ControlRecord
 from aiokafka.record.default_records import DefaultRecordBatch
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
@@ -46,6 +50,7 @@ SUPPORTED: Final = "0.14."
 #: Error codes that aiokafka does not know: offsets of a transaction that is not decided; a static member's successor.
 _UNSTABLE, _FENCED_INSTANCE = 88, 82
 #: What says that the group went on without a member.
+_TOPIC_NAME = String("utf-8")
 _PUT_OUT = {IllegalGenerationError.errno, UnknownMemberIdError.errno, _FENCED_INSTANCE}
 
 
@@ -303,10 +308,54 @@ class _OffsetsHandler(TxnOffsetCommitHandler):
         return backoff
 
 
+class _EncodedAtOnce:
+    """Encodes a produce request with one copy of its record batches, where aiokafka makes six."""
+
+    SCHEMA: ClassVar[Schema]
+    topics: list[tuple[str, list[tuple[int, bytes | bytearray]]]]
+
+    def encode(self) -> bytes:
+        """Encode as the schema says, whose last field are the topics."""
+        *others, _ = zip(self.SCHEMA.names, self.SCHEMA.fields, strict=True)
+        pieces: list[bytes | bytearray] = [field.encode(getattr(self, name)) for name, field in others]
+        pieces.append(Int32.encode(len(self.topics)))
+        for topic, partitions in self.topics:
+            pieces += [_TOPIC_NAME.encode(topic), Int32.encode(len(partitions))]
+            for partition, data in partitions:
+                pieces += [Int32.encode(partition), Int32.encode(len(data)), data]
+        return b"".join(pieces)
+
+
+#: By aiokafka's class, one for each version of the request.
+_ENCODED_AT_ONCE = {
+    version: type(version)(version.__name__, (_EncodedAtOnce, version), {})
+    for version in ProduceRequest._CLASSES  # noqa: SLF001 - this module is the place for it
+}
+
+
+class EncodedProduceRequest(ProduceRequest):
+    """aiokafka's produce request, of whichever version, encoded at once."""
+
+    def build(self, request_struct_class: type[RequestStruct]) -> RequestStruct:
+        """Make the request of the version that the broker takes."""
+        return super().build(_ENCODED_AT_ONCE[request_struct_class])
+
+
+class _ProduceHandler(SendProduceReqHandler):
+    """Sends such requests."""
+
+    create_request = _with_globals(SendProduceReqHandler.create_request, ProduceRequest=EncodedProduceRequest)
+
+
 class _GroupSender(Sender):
     """aiokafka's sender, whose transactions know the member that they commit for."""
 
     member: Membership
+
+    _send_produce_req = _with_globals(
+        Sender._send_produce_req,  # noqa: SLF001 - this module is the place for it
+        SendProduceReqHandler=_ProduceHandler,
+    )
 
     async def _do_txn_offset_commit(self, offsets: dict[TopicPartition, OffsetAndMetadata], group_id: str) -> None:
         node = await self._find_coordinator(CoordinationType.GROUP, group_id)
