@@ -3,9 +3,9 @@
     python new_templates.py --kafka kafka:9092 --webhook http://alertmanager:9093/api/v2/alerts
     python new_templates.py --kafka kafka:9092 --webhook https://hooks.example/T000/B000 --form slack
 
-Needs kafka-python. Each is told at least once from the program's first second on: what was read is committed when the
-webhook has taken it. A webhook that refuses or does not answer ends the program with exit code 1; started again, by
-systemd or Kubernetes, it goes on where it was.
+Needs kafka-python, and lz4 for what is compressed as `output.compression` says. Each is told at least once from the
+program's first second on: what was read is committed when the webhook has taken it. A webhook that refuses or does not
+answer ends the program with exit code 1; started again, by systemd or Kubernetes, it goes on where it was.
 """
 
 import argparse

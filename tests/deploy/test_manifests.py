@@ -296,7 +296,7 @@ def test_a_changed_setting_rolls(tmp_path: Path) -> None:
     """Another setting makes another ConfigMap, which the Deployment then names."""
     base = shutil.copytree(DEPLOY / "base", tmp_path / "base")
     with (base / "logloom.toml").open("a") as file:
-        file.write("[output]\ncompression = 'lz4'\n")
+        file.write("[output]\ncompression = 'zstd'\n")
 
     def mounted(built: list[Object]) -> str:
         (pod,) = [one["spec"]["template"]["spec"] for one in built if one["kind"] == "Deployment"]

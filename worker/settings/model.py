@@ -119,8 +119,8 @@ class Output(Group):
     """Topic that tells which templates are found and which replace which; none where nothing is set."""
     format: Lower[Literal["json", "msgpack"]] = "json"
     """How an event is written."""
-    compression: Lower[Literal["none", "gzip", "snappy", "lz4", "zstd"]] = "none"
-    """How record batches are compressed."""
+    compression: Lower[Literal["none", "gzip", "snappy", "lz4", "zstd"]] = "lz4"
+    """How record batches are compressed. lz4 leaves a tenth to a fifth, for 4 % more processor time."""
     max_batch_bytes: Annotated[int, Field(ge=1_024, le=100 * MIB)] = 1_000_000
     """Most bytes of one record batch; the broker's `max.message.bytes` must be no less."""
     linger_ms: Annotated[int, Field(ge=0, le=10_000)] = 0
