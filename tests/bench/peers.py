@@ -1,6 +1,7 @@
 """The peers: each a process that reads raw logs from one topic and writes JSON to another. `python peers.py NAME ...`.
 
-They are written as their documentation shows, with the settings that their users would choose for throughput.
+They are written as their documentation shows, with the settings that their users would choose for throughput, and
+compress in lz4, as the worker does.
 """
 
 import json
@@ -22,6 +23,7 @@ def stock_faust(broker: str, group: str, source: str, target: str) -> None:
         consumer_auto_offset_reset="earliest",
         broker_max_poll_records=5000,
         producer_linger=0.02,
+        producer_compression_type="lz4",
         producer_max_batch_size=1 << 20,
         stream_buffer_maxsize=16384,
     )
@@ -42,7 +44,13 @@ def quix_streams(broker: str, group: str, source: str, target: str) -> None:
     """Quix Streams: an echo as JSON, nothing parsed."""
     from quixstreams import Application  # noqa: PLC0415  the same
 
-    app = Application(broker_address=broker, consumer_group=group, auto_offset_reset="earliest", loglevel="ERROR")
+    app = Application(
+        broker_address=broker,
+        consumer_group=group,
+        auto_offset_reset="earliest",
+        producer_extra_config={"compression.type": "lz4"},
+        loglevel="ERROR",
+    )
     rows = app.dataframe(app.topic(source, value_deserializer="str"))
     rows = rows.apply(lambda line: {"body": line})
     rows.to_topic(app.topic(target, value_serializer="json"))
@@ -69,9 +77,10 @@ def confluent_drain3(broker: str, group: str, source: str, target: str) -> None:
         "bootstrap.servers": broker, "group.id": group, "auto.offset.reset": "earliest", "fetch.min.bytes": 100_000,
         "queued.min.messages": 100_000, "enable.auto.offset.store": False,
     })  # fmt: skip
-    producer = Producer(
-        {"bootstrap.servers": broker, "linger.ms": 20, "batch.size": 1 << 20, "queue.buffering.max.messages": 1_000_000}
-    )
+    producer = Producer({
+        "bootstrap.servers": broker, "linger.ms": 20, "batch.size": 1 << 20, "compression.type": "lz4",
+        "queue.buffering.max.messages": 1_000_000,
+    })  # fmt: skip
     consumer.subscribe([source])
     while True:
         messages = consumer.consume(1000, 0.2)
