@@ -50,8 +50,8 @@ SUPPORTED: Final = "0.14."
 #: Error codes that aiokafka does not know: offsets of a transaction that is not decided; a static member's successor.
 _UNSTABLE, _FENCED_INSTANCE = 88, 82
 #: What says that the group went on without a member.
-_TOPIC_NAME = String("utf-8")
 _PUT_OUT = {IllegalGenerationError.errno, UnknownMemberIdError.errno, _FENCED_INSTANCE}
+_TOPIC_NAME = String("utf-8")
 
 
 def check_version() -> None:
@@ -328,8 +328,8 @@ class _EncodedAtOnce:
 
 #: By aiokafka's class, one for each version of the request.
 _ENCODED_AT_ONCE = {
-    version: type(version)(version.__name__, (_EncodedAtOnce, version), {})
-    for version in ProduceRequest._CLASSES  # noqa: SLF001 - this module is the place for it
+    struct: type(struct)(struct.__name__, (_EncodedAtOnce, struct), {})
+    for struct in ProduceRequest._CLASSES  # noqa: SLF001 - this module is the place for it
 }
 
 
