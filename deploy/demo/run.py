@@ -28,7 +28,7 @@ from kafka import KafkaConsumer, KafkaProducer
 
 from worker.cli.view import render
 from worker.settings import Kafka
-from worker.transport.admin import Admin
+from worker.transport.admin import Admin, teach_compression
 
 SAMPLES = Path(__file__).with_name("samples")
 #: Source, its file, and what is declared of it: most find everything out by themselves.
@@ -166,6 +166,7 @@ def kafka_at(address: str | None) -> Iterator[str]:
 
 def show_until_done(worker: Worker, broker: str, run: str, fed: threading.Thread, expected: int) -> float:
     """Print events while they come until all records are accounted for; return the seconds since the first."""
+    teach_compression()  # the demo's environment has no package lz4
     consumer = KafkaConsumer(f"{run}.events", bootstrap_servers=broker, auto_offset_reset="earliest")
     shown: Counter[str] = Counter()
     templates: defaultdict[str, Counter[str]] = defaultdict(Counter)
