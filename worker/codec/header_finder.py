@@ -46,12 +46,14 @@ class HeaderFinder:
 
         A look takes up to some tenths of a second, in a thread; calls meanwhile wait for what it finds.
         """
-        if self._lines is None and not self._turn.locked():
+        if self._lines is None:
             return self._splitter
         async with self._turn:
-            if self._lines is not None and self._take(texts, self._lines):
-                looked_at, self._lines = self._lines, self._lines if len(self._lines) < _ENOUGH_LINES else None
-                self._settle_on(await asyncio.to_thread(detect, looked_at), len(looked_at))
+            lines = self._lines
+            if lines is not None and self._take(texts, lines):
+                self._settle_on(await asyncio.to_thread(detect, lines), len(lines))
+                if len(lines) >= _ENOUGH_LINES:
+                    self._lines = None
         return self._splitter
 
     def _take(self, texts: Texts, lines: list[bytes]) -> bool:
