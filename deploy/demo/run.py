@@ -28,7 +28,7 @@ from kafka import KafkaConsumer, KafkaProducer
 
 from worker.cli.view import render
 from worker.settings import Kafka
-from worker.transport.admin import Admin, teach_compression
+from worker.transport.admin import Admin, consumer
 
 SAMPLES = Path(__file__).with_name("samples")
 #: Source, its file, and what is declared of it: most find everything out by themselves.
@@ -164,10 +164,8 @@ def kafka_at(address: str | None) -> Iterator[str]:
         yield server.address
 
 
-def show_until_done(worker: Worker, broker: str, run: str, fed: threading.Thread, expected: int) -> float:
+def show_until_done(worker: Worker, events: KafkaConsumer, fed: threading.Thread, expected: int) -> float:
     """Print events while they come until all records are accounted for; return the seconds since the first."""
-    teach_compression()  # the demo's environment has no package lz4
-    consumer = KafkaConsumer(f"{run}.events", bootstrap_servers=broker, auto_offset_reset="earliest")
     shown: Counter[str] = Counter()
     templates: defaultdict[str, Counter[str]] = defaultdict(Counter)
     width = shutil.get_terminal_size((150, 40)).columns
@@ -175,7 +173,7 @@ def show_until_done(worker: Worker, broker: str, run: str, fed: threading.Thread
     deadline += PATIENCE_SECONDS
     while time.monotonic() < deadline:
         worker.fail_if_ended()
-        for records in consumer.poll(timeout_ms=250).values():
+        for records in events.poll(timeout_ms=250).values():
             for record in records:
                 event = json.loads(record.value)
                 attributes = event["attributes"]
@@ -189,7 +187,6 @@ def show_until_done(worker: Worker, broker: str, run: str, fed: threading.Thread
             done = accounted(counts)
             if counts["logloom_records_total"] >= expected and done >= expected:
                 break
-    consumer.close()
     return time.monotonic() - begun
 
 
@@ -232,7 +229,8 @@ def main() -> int:
         broker = stack.enter_context(kafka_at(arguments.kafka))
         redis = stack.enter_context(servers.redis()).address
         topics = [f"{run}.{name}" for name in [*SOURCES, "events", "dead-letters"]]
-        admin = stack.enter_context(Admin(Kafka(bootstrap_servers=(broker,))))
+        kafka = Kafka(bootstrap_servers=(broker,))
+        admin = stack.enter_context(Admin(kafka))
         admin.create_topics(dict.fromkeys(topics, PARTITIONS), replication_factor=-1 if arguments.kafka else 1)
         if arguments.kafka:
             stack.callback(admin.delete_topics, topics)
@@ -243,7 +241,9 @@ def main() -> int:
         expected = sum(len(lines_of(source)) for source in SOURCES)
         feeding = threading.Thread(target=feed, args=(broker, run), daemon=True)
         feeding.start()
-        seconds = show_until_done(worker, broker, run, feeding, expected)
+        events = stack.enter_context(consumer(kafka, auto_offset_reset="earliest"))
+        events.subscribe([f"{run}.events"])
+        seconds = show_until_done(worker, events, feeding, expected)
         adds_up = summary(worker.metrics(), seconds, expected)
         code = worker.stop()
         if code:
